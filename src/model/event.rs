@@ -1,0 +1,97 @@
+//! What happened: started, stopped, killed, healed, refused.
+
+use serde::{Serialize, Serializer};
+
+use super::Timestamp;
+use super::state::words;
+use crate::text::Message;
+use std::fmt;
+
+words! {
+    /// What was done. Stored by its word: a word is never renamed.
+    EventAction {
+        /// A server became ready.
+        ServerStarted = "server-started",
+        /// A server ended in order.
+        ServerStopped = "server-stopped",
+        /// A server had to end by force.
+        ServerForced = "server-forced",
+        /// A service was registered.
+        ServiceAdded = "service-added",
+        /// A service's registration changed.
+        ServiceChanged = "service-changed",
+        /// A service was removed.
+        ServiceRemoved = "service-removed",
+        /// A proxy began to listen.
+        ServiceStarted = "service-started",
+        /// A proxy stopped listening.
+        ServiceStopped = "service-stopped",
+        /// A proxy could not be started, or died.
+        ServiceFailed = "service-failed",
+        /// The active target changed.
+        TargetSwitched = "target-switched",
+        /// What an unclean end left was put right.
+        Repaired = "repaired",
+        /// A caller was turned away.
+        Refused = "refused",
+    }
+}
+
+words! {
+    /// How it ended.
+    Outcome {
+        /// As asked.
+        Ok = "ok",
+        /// Not done.
+        Failed = "failed",
+        /// Turned away.
+        Refused = "refused",
+    }
+}
+
+/// Who asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// A command line that worked on the database itself, by user name or uid.
+    Direct(String),
+    /// A caller of the control plane, by peer address.
+    Control(String),
+    /// The server's own accord: start, stop, recovery.
+    Server,
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Direct(user) => write!(f, "cli:{user}"),
+            Self::Control(peer) => write!(f, "control:{peer}"),
+            Self::Server => f.write_str("server"),
+        }
+    }
+}
+
+impl Serialize for Actor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// One row of the append-only record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// Ascending, from 1.
+    pub id: i64,
+    /// When.
+    pub at: Timestamp,
+    /// What was done, by its word: a newer pmctl may have stored one that is unknown here.
+    pub action: String,
+    /// To what: a service name, a node, an address.
+    pub subject: String,
+    /// Who asked, as `Actor` prints it.
+    pub actor: String,
+    /// How it ended, by its word.
+    pub outcome: String,
+    /// More, as a sentence; in English where the catalogue no longer has it.
+    pub detail: Option<Message>,
+}

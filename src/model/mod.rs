@@ -1,0 +1,36 @@
+//! The nouns of pmctl and their pure rules.
+//!
+//! Belongs here: what a service, a target, a port, an identity, a state, a report, a fault *is*,
+//! how it is parsed, compared and written as JSON. Does not belong here: any input or output, any
+//! clock, any runtime. Everything here is a value that a unit test can make.
+//!
+//! Ground rules: this room names `text` and nobody else. A value that exists is valid: the only way
+//! to make a [`ServiceName`], [`Port`] or [`TargetUrl`] is through its parser.
+
+mod event;
+mod fault;
+mod identity;
+mod name;
+mod port;
+mod report;
+mod request;
+mod service;
+mod state;
+mod target;
+mod time;
+
+pub use event::{Actor, Event, EventAction, Outcome};
+pub use fault::{Fault, FaultKind};
+pub use identity::ProcessIdentity;
+pub use name::{NodeName, ServiceName, TargetName};
+pub use port::{Port, PortChoice, PortRange, parse_ports};
+pub use report::{
+    ActionItem, ActionReport, Applied, Counters, Cut, EventsReport, HolderView, PortState,
+    PortView, PortsReport, ServerState, ServerView, ServiceView, ServicesReport, ShutdownProgress,
+    ShutdownStep, Source, StatusCounts, StatusReport, StepState, TargetView,
+};
+pub use request::{NewService, NewTarget, Selection, ServicePatch};
+pub use service::{Service, ServiceId, Target};
+pub use state::{Actual, Desired, Phase};
+pub use target::{Credentials, Scheme, TargetUrl, UpstreamTls};
+pub use time::Timestamp;

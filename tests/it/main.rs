@@ -1,0 +1,1 @@
+//! Tests that drive the real program over real sockets, one module a theme.
