@@ -24,6 +24,8 @@ mod surroundings;
 pub use error::ConfigError;
 pub use key::Key;
 pub use layers::Flags;
+pub(crate) use parse::duration_within;
+pub(crate) use resolve::locale;
 pub use settings::{
     ColorChoice, LimitSettings, LogFormat, LogLevel, LogSettings, OutputFormat, ServeSettings,
     Settings,
