@@ -1,4 +1,6 @@
 //! The person's face.
 
 pub mod args;
-mod help;
+pub mod exit;
+pub mod help;
+pub mod render;
