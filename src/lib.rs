@@ -2,5 +2,6 @@
 //!
 //! The rooms and who may name whom are described in `ARCHITECTURE.md`; a test holds the walls.
 
+pub mod lifecycle;
 pub mod model;
 pub mod text;
