@@ -1,0 +1,7 @@
+//! The registry of services: listing, adding, editing, running.
+
+mod add;
+mod edit;
+mod list;
+mod run;
+mod targets;
