@@ -2,5 +2,7 @@
 //!
 //! The rooms and who may name whom are described in `ARCHITECTURE.md`; a test holds the walls.
 
+pub mod host;
 pub mod model;
+pub mod store;
 pub mod text;
