@@ -2,6 +2,9 @@
 //!
 //! The rooms and who may name whom are described in `ARCHITECTURE.md`; a test holds the walls.
 
+pub mod host;
 pub mod lifecycle;
 pub mod model;
+pub mod ops;
+pub mod store;
 pub mod text;
