@@ -182,10 +182,8 @@ mod tests {
             heard.send(signal).ok();
         });
         assert!(listening.is_ok());
-        let sent = rustix::process::kill_process(
-            rustix::process::getpid(),
-            rustix::process::Signal::HUP,
-        );
+        let sent =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::HUP);
         assert!(sent.is_ok());
         assert_eq!(hears.recv_timeout(Duration::from_secs(10)), Ok(StopSignal::Hangup));
     }

@@ -102,8 +102,7 @@ impl Stop {
     pub fn force(&self, now: Instant) {
         self.0.send_if_modified(|state| match state {
             StopState::Graceful { cause, since } => {
-                *state =
-                    StopState::Forced { cause: cause.clone(), since: *since, forced: now };
+                *state = StopState::Forced { cause: cause.clone(), since: *since, forced: now };
                 true
             }
             StopState::Running | StopState::Forced { .. } => false,

@@ -57,12 +57,7 @@ impl Ops {
         Self::new(store, node, auto_ports, Backing::Direct(Box::new(facts)))
     }
 
-    fn new(
-        store: Option<Store>,
-        node: NodeName,
-        auto_ports: PortRange,
-        backing: Backing,
-    ) -> Self {
+    fn new(store: Option<Store>, node: NodeName, auto_ports: PortRange, backing: Backing) -> Self {
         let turns = Mutex::default();
         Self(Arc::new(Inner { store, node, auto_ports, backing, turns }))
     }
@@ -140,7 +135,10 @@ impl Ops {
 
     /// Turns with several services, taken in the order of their ids so that two bulk changes never
     /// wait for each other.
-    pub(super) async fn turns(&self, ids: impl Iterator<Item = ServiceId>) -> Vec<OwnedMutexGuard<()>> {
+    pub(super) async fn turns(
+        &self,
+        ids: impl Iterator<Item = ServiceId>,
+    ) -> Vec<OwnedMutexGuard<()>> {
         let mut ids: Vec<_> = ids.collect();
         ids.sort_unstable();
         ids.dedup();

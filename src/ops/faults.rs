@@ -94,9 +94,7 @@ pub(super) fn bind_fault(bind: Option<IpAddr>, port: Port, failure: BindFailure)
             let address = bind.map_or_else(|| "0.0.0.0".to_owned(), |ip| ip.to_string());
             Fault::new(Usage, text::ops::address_not_here(address))
         }
-        BindFailure::Other(error) => {
-            Fault::new(Internal, text::ops::port_bind_failed(port, error))
-        }
+        BindFailure::Other(error) => Fault::new(Internal, text::ops::port_bind_failed(port, error)),
     }
 }
 

@@ -5,7 +5,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::host::ProcessFigures;
 use crate::model::{
-    Actor, Actual, Counters, Cut, Fault, Phase, Port, Service, ServerView, ServiceId, ServiceName,
+    Actor, Actual, Counters, Cut, Fault, Phase, Port, ServerView, Service, ServiceId, ServiceName,
     ShutdownProgress, Timestamp,
 };
 use crate::store::NodeId;

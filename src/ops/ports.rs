@@ -18,7 +18,7 @@ impl Ops {
             Some(store) => {
                 let services = store.services(self.node()).await.map_err(store_fault)?;
                 let nodes = store.unfinished_nodes(self.node()).await.map_err(store_fault)?;
-                (services, nodes.into_iter().map(|node| node.identity).collect())
+                (services, nodes.into_iter().map(|node| node.row.identity).collect())
             }
             None => (Vec::new(), Vec::new()),
         };
@@ -29,12 +29,8 @@ impl Ops {
             false => ports.clone(),
         };
         let held = held(wanted, self.own_process()).await?;
-        let judge = Judge {
-            owner: self.own_process(),
-            unclean,
-            live: self.server().cloned(),
-            by_port,
-        };
+        let judge =
+            Judge { owner: self.own_process(), unclean, live: self.server().cloned(), by_port };
         let ports = held.into_iter().map(|(port, holding)| judge.view(port, holding)).collect();
         Ok(PortsReport { success: Success, source: self.source(), ports })
     }

@@ -87,7 +87,7 @@ impl Ops {
                 let now = self.now();
                 let detail = text::ops::event_taken_back(&fault.message);
                 let event = done(now, EventAction::ServiceRemoved, &service.name, by, detail);
-                store.remove_services(&[service.id], now, vec![event]).await.map_err(store_fault)
+                store.remove_services(&[service.id], vec![event]).await.map_err(store_fault)
             }
             Err(fault) => Err(fault),
         };

@@ -55,9 +55,7 @@ impl Ops {
                 }
                 Some(port)
             }
-            Some(PortChoice::Auto) => {
-                Some(self.lowest_free_port(address, &BTreeSet::new()).await?)
-            }
+            Some(PortChoice::Auto) => Some(self.lowest_free_port(address, &BTreeSet::new()).await?),
         };
         let name = patch.name.filter(|name| *name != before.name);
         Ok(ServiceChange { name, port, bind, tags: patch.tags, register: patch.register })
@@ -106,7 +104,7 @@ impl Ops {
             done(now, EventAction::ServiceRemoved, &s.name, by, detail)
         };
         let events = services.iter().map(event).collect();
-        store.remove_services(&ids, now, events).await.map_err(store_fault)?;
+        store.remove_services(&ids, events).await.map_err(store_fault)?;
         self.events_appended();
         let mut cut = stopped.into_iter().map(|result| result.cut);
         let item = |service: Service| {

@@ -77,12 +77,7 @@ impl Ops {
     }
 
     pub(super) fn report(&self, services: Vec<ActionItem>) -> ActionReport {
-        ActionReport {
-            success: Success,
-            source: self.source(),
-            applied: self.applied(),
-            services,
-        }
+        ActionReport { success: Success, source: self.source(), applied: self.applied(), services }
     }
 }
 

@@ -98,12 +98,7 @@ impl Ops {
     }
 
     /// Selects, and writes the desired state of all of them in one transaction.
-    async fn want(
-        &self,
-        which: &Selection,
-        desired: Desired,
-        by: &Actor,
-    ) -> Result<Claim, Fault> {
+    async fn want(&self, which: &Selection, desired: Desired, by: &Actor) -> Result<Claim, Fault> {
         let store = self.store()?;
         let claim = self.claim(which).await?;
         let changed = || claim.services.iter().filter(|s| s.desired != desired);
@@ -117,7 +112,7 @@ impl Ops {
             done(now, EventAction::ServiceChanged, &s.name, by, detail)
         };
         let events = changed().map(event).collect();
-        store.set_desired(&ids, desired, now, events).await.map_err(store_fault)?;
+        store.set_desired(&ids, desired, events).await.map_err(store_fault)?;
         self.events_appended();
         Ok(claim)
     }
