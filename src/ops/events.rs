@@ -14,4 +14,12 @@ impl Ops {
         };
         Ok(EventsReport { success: Success, source: self.source(), events })
     }
+
+    /// Drops all but the newest `keep` events.
+    pub async fn prune_events(&self, keep: u32) -> Result<(), Fault> {
+        match self.reading_store() {
+            Some(store) => store.prune_events(keep).await.map(drop).map_err(store_fault),
+            None => Ok(()),
+        }
+    }
 }

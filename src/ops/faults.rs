@@ -2,7 +2,7 @@
 //! says what happened, to what, and what to do.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use crate::host::{self, BindFailure, Holder, Holding, HostError};
@@ -86,7 +86,7 @@ pub(super) fn stopped_fault() -> Fault {
 }
 
 /// The fault of a port that could not be bound for another reason than being taken.
-pub(super) fn bind_fault(bind: Option<IpAddr>, port: Port, failure: BindFailure) -> Fault {
+pub fn bind_fault(bind: Option<IpAddr>, port: Port, failure: BindFailure) -> Fault {
     match failure {
         BindFailure::InUse => Fault::new(Precondition, text::ops::port_taken_unknown(port)),
         BindFailure::Privileged => Fault::new(Denied, text::ops::port_privileged(port)),
@@ -100,24 +100,52 @@ pub(super) fn bind_fault(bind: Option<IpAddr>, port: Port, failure: BindFailure)
 
 /// The fault of a port that somebody has, with the holder named where it is visible.
 pub async fn taken_port_fault(port: Port) -> Fault {
+    let message = match holder_of(port).await {
+        Seen::Named(holders) => text::ops::port_taken(port, holders),
+        Seen::OtherUser(uid) => text::ops::port_taken_unseen(port, uid),
+        Seen::Nobody => text::ops::port_taken_unknown(port),
+    };
+    Fault::new(Precondition, message)
+}
+
+/// The fault of a control address that somebody has.
+pub async fn taken_address_fault(address: SocketAddr) -> Fault {
+    let holder = match Port::new(address.port()) {
+        Some(port) => holder_of(port).await,
+        None => Seen::Nobody,
+    };
+    let holder = match holder {
+        Seen::Named(holders) => holders,
+        Seen::OtherUser(uid) => format!("uid {uid}"),
+        Seen::Nobody => "?".to_owned(),
+    };
+    Fault::new(Precondition, text::serve::control_address_taken(address, holder))
+}
+
+/// What could be learnt about who listens on a port.
+enum Seen {
+    Named(String),
+    OtherUser(String),
+    Nobody,
+}
+
+async fn holder_of(port: Port) -> Seen {
     let look = tokio::task::spawn_blocking(move || host::holders(&BTreeSet::from([port]), &[]));
     let holding = match look.await {
         Ok(Ok(mut held)) => held.remove(&port),
         // The sentence below is true without the holder's name.
         Ok(Err(_)) | Err(_) => None,
     };
-    let message = match holding {
+    match holding {
         Some(Holding::Held(holders)) if !holders.is_empty() => {
             let names: Vec<String> = holders.iter().map(holder_name).collect();
-            text::ops::port_taken(port, names.join(", "))
+            Seen::Named(names.join(", "))
         }
         Some(Holding::HeldUnseen { uid }) => {
-            let uid = uid.map_or_else(|| "?".to_owned(), |uid| uid.to_string());
-            text::ops::port_taken_unseen(port, uid)
+            Seen::OtherUser(uid.map_or_else(|| "?".to_owned(), |uid| uid.to_string()))
         }
-        _ => text::ops::port_taken_unknown(port),
-    };
-    Fault::new(Precondition, message)
+        _ => Seen::Nobody,
+    }
 }
 
 /// `node server.js (pid 4242, user ann)`; the command line is cut, it may be very long.

@@ -18,5 +18,5 @@ mod services;
 mod status;
 
 pub use context::{DirectFacts, Ops};
-pub use faults::{store_fault, taken_port_fault};
+pub use faults::{bind_fault, store_fault, taken_address_fault, taken_port_fault};
 pub use live::{Live, Metrics, ServiceMetrics, StopResult};

@@ -176,6 +176,6 @@ pub(super) async fn check_free(bind: Option<IpAddr>, port: Port) -> Result<(), F
     }
 }
 
-fn listen_address(bind: Option<IpAddr>) -> IpAddr {
+pub(super) fn listen_address(bind: Option<IpAddr>) -> IpAddr {
     bind.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::add::check_free;
 use crate::model::{
-    ActionReport, Actor, Actual, Desired, EventAction, Fault, PortChoice, Selection, Service,
+    ActionReport, Actor, Actual, Desired, EventAction, Fault, FaultKind, PortChoice, Selection, Service,
     ServiceName, ServicePatch,
 };
 use crate::ops::context::{Ops, done};
@@ -23,6 +23,12 @@ impl Ops {
     ) -> Result<ActionReport, Fault> {
         let store = self.store()?;
         let (before, _claim) = self.claim_one(name).await?;
+        let runs = self.server().is_some_and(|live| live.counters(before.id).is_some());
+        if runs && patch.name.as_ref().is_some_and(|new| *new != before.name) {
+            // Its connections, figures and, in time, its registration carry the name.
+            let message = text::ops::rename_while_running(name);
+            return Err(Fault::new(FaultKind::Precondition, message));
+        }
         let change = self.change(&before, patch).await?;
         let moves = change.port.is_some() || change.bind.is_some();
         let now = self.now();
