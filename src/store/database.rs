@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, Transaction};
+use sqlx::{ConnectOptions, Connection, Sqlite, Transaction};
 
-use super::file_system::{is_writable, private_file};
+use super::file_system::{is_readable, is_writable, private_file};
 use super::{Location, OwnerLock, StoreError, schema};
 
 /// How long SQLite waits for another writer, and a caller here for a connection.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const POOL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Rows that SQLite's thread may be ahead of us: one change of threads for many of them.
+const ROW_BUFFER: usize = 1024;
 
 /// Readers at the same time; more wait their turn.
 const READERS: u32 = 4;
@@ -44,12 +47,10 @@ impl Store {
     /// # Errors
     /// As [`Store::open_for_reading`], but for `SchemaOld` and `SchemaNewer`.
     pub async fn identify(location: &Location) -> Result<Option<Identification>, StoreError> {
-        let Some((_, mut connection, schema)) = connect_for_reading(location).await? else {
-            return Ok(None);
-        };
-        let uuid = schema::uuid(&mut connection, location.path()).await?;
-        // It only read: there is nothing a failed close could lose.
-        let _ = connection.close().await;
+        let Some((reader, schema)) = open_reader(location).await? else { return Ok(None) };
+        let store = Self::assemble(location, None, reader).await?;
+        let uuid = store.uuid().to_owned();
+        store.close().await?;
         Ok(Some(Identification { uuid, schema }))
     }
 
@@ -82,7 +83,7 @@ impl Store {
         }
         schema::migrate(&mut connection, path).await?;
         connection.close().await.map_err(failed)?;
-        Self::assemble(location, Some(write_options(path)), read_options(path)).await
+        Self::assemble(location, Some(write_options(path)), pool(read_options(path), READERS)).await
     }
 
     /// Opens the database for a direct writer, who holds the writer's lock. Never migrates.
@@ -92,16 +93,14 @@ impl Store {
     /// and open again. `SchemaNewer`, `NotOurs`, `Corrupt`, `Permission`, `ReadOnly`, `Busy`, `Sql`.
     pub async fn open_for_writing(location: &Location) -> Result<Self, StoreError> {
         let path = location.path();
-        let Some((_, connection, version)) = connect_for_reading(location).await? else {
+        let Some((reader, version)) = open_reader(location).await? else {
             return Err(StoreError::NoDatabase { path: path.to_owned() });
         };
         schema::check(version)?;
         if !is_writable(path) {
             return Err(StoreError::ReadOnly { path: path.to_owned() });
         }
-        let store = Self::assemble(location, Some(write_options(path)), read_options(path)).await;
-        let _ = connection.close().await;
-        store
+        Self::assemble(location, Some(write_options(path)), reader).await
     }
 
     /// Opens the database for reading, also while a server owns it. `None` where there is none yet.
@@ -111,23 +110,18 @@ impl Store {
     /// `SchemaOld`, `SchemaNewer`, `NotOurs`, `Corrupt`, `Permission`, `Busy`, `Sql`; `Unclosed`
     /// where the directory is not writable and the last owner died.
     pub async fn open_for_reading(location: &Location) -> Result<Option<Self>, StoreError> {
-        let Some((options, connection, version)) = connect_for_reading(location).await? else {
-            return Ok(None);
-        };
+        let Some((reader, version)) = open_reader(location).await? else { return Ok(None) };
         schema::check(version)?;
-        let store = Self::assemble(location, None, options).await;
-        let _ = connection.close().await;
-        store.map(Some)
+        Self::assemble(location, None, reader).await.map(Some)
     }
 
     async fn assemble(
         location: &Location,
         writer: Option<SqliteConnectOptions>,
-        reader: SqliteConnectOptions,
+        reader: SqlitePool,
     ) -> Result<Self, StoreError> {
         let path = location.path();
         let failed = |error| StoreError::sql("open the database", path, error);
-        let reader = pool(reader, READERS);
         let mut connection = reader.acquire().await.map_err(failed)?;
         let uuid = schema::uuid(&mut connection, path).await?.into();
         drop(connection);
@@ -202,6 +196,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .create_if_missing(false)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
+        .row_buffer_size(ROW_BUFFER)
         .disable_statement_logging()
 }
 
@@ -209,16 +204,18 @@ fn write_options(path: &Path) -> SqliteConnectOptions {
     options(path).synchronous(SqliteSynchronous::Full)
 }
 
+/// Whoever may write opens for writing even to read, and forbids it to itself: only then does
+/// SQLite remove the files beside the database when the last one closes it.
 fn read_options(path: &Path) -> SqliteConnectOptions {
-    options(path).read_only(true)
+    match is_writable(path) && path.parent().is_some_and(is_writable) {
+        true => options(path).pragma("query_only", "ON"),
+        false => options(path).read_only(true),
+    }
 }
 
-/// A reading connection with the options that made it and the version of the schema; `None` where
-/// there is no database, or one whose making was cut short.
-async fn connect_for_reading(
-    location: &Location,
-) -> Result<Option<(SqliteConnectOptions, SqliteConnection, i64)>, StoreError> {
-    const CANNOT_OPEN: &str = "14";
+/// Reading connections and the version of the schema; `None` where there is no database, or one
+/// whose making was cut short.
+async fn open_reader(location: &Location) -> Result<Option<(SqlitePool, i64)>, StoreError> {
     let path = location.path();
     match path.metadata() {
         Ok(found) if found.is_dir() => {
@@ -229,31 +226,34 @@ async fn connect_for_reading(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StoreError::io("find", path, error)),
     }
-    let mut options = read_options(path);
-    let failed = |error| StoreError::sql("open the database", path, error);
-    let mut connection = options.connect().await.map_err(failed)?;
-    let probe = sqlx::query("SELECT count(*) FROM sqlite_master").execute(&mut connection).await;
-    if let Err(error) = probe {
-        let code = error.as_database_error().and_then(|e| e.code());
-        let is_cannot_open = code.is_some_and(|c| {
-            c.parse().is_ok_and(|extended: i32| (extended & 0xff).to_string() == CANNOT_OPEN)
-        });
-        if !is_cannot_open {
-            return Err(failed(error));
-        }
+    let mut reader = pool(read_options(path), READERS);
+    let mut version = pool_version(&reader, path).await;
+    if let Err(StoreError::Permission { .. }) = version
+        && is_readable(path)
+    {
         // A database in WAL mode is read through files beside it. They are missing, so nobody has
-        // it open, and they cannot be made here: then the file itself cannot change under us
-        // either, unless its log holds more than it.
+        // it open, and they cannot be made here: then the file itself does not change under us
+        // either, and is all there is to read, unless its log holds more.
+        reader.close().await;
         if has_log(location) {
             return Err(StoreError::Unclosed { path: path.to_owned() });
         }
-        options = options.immutable(true);
-        connection = options.connect().await.map_err(failed)?;
+        reader = pool(options(path).read_only(true).immutable(true), READERS);
+        version = pool_version(&reader, path).await;
     }
-    match schema::version(&mut connection, path).await? {
-        0 => Ok(None),
-        version => Ok(Some((options, connection, version))),
+    match version {
+        Ok(version) if version > 0 => Ok(Some((reader, version))),
+        other => {
+            reader.close().await;
+            other.map(|_| None)
+        }
     }
+}
+
+async fn pool_version(pool: &SqlitePool, path: &Path) -> Result<i64, StoreError> {
+    let failed = |error| StoreError::sql("open the database", path, error);
+    let mut connection = pool.acquire().await.map_err(failed)?;
+    schema::version(&mut connection, path).await
 }
 
 /// Whether there is a write-ahead log with anything in it.

@@ -90,14 +90,22 @@ pub(super) fn lock_file() -> std::fs::OpenOptions {
     options
 }
 
-/// Whether this process may write the file that exists at `path`.
+/// Whether this process may write the file or directory that exists at `path`.
 pub(super) fn is_writable(path: &Path) -> bool {
     // By question, not by opening: closing a second descriptor of a database would release the
     // locks that SQLite holds on it in this process.
     #[cfg(unix)]
     return rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
     #[cfg(not(unix))]
-    return std::fs::metadata(path).is_ok_and(|m| !m.permissions().readonly());
+    return std::fs::metadata(path).is_ok_and(|m| m.is_dir() || !m.permissions().readonly());
+}
+
+/// Whether this process may read the file that exists at `path`.
+pub(super) fn is_readable(path: &Path) -> bool {
+    #[cfg(unix)]
+    return rustix::fs::access(path, rustix::fs::Access::READ_OK).is_ok();
+    #[cfg(not(unix))]
+    return path.exists();
 }
 
 #[cfg(test)]

@@ -105,11 +105,6 @@ impl Location {
         self.path.is_file()
     }
 
-    /// The directory it lies in.
-    pub(super) fn directory(&self) -> &Path {
-        self.path.parent().unwrap_or(&self.path)
-    }
-
     /// The file beside the database whose name is that of the database and `suffix`.
     pub(super) fn beside(&self, suffix: &str) -> PathBuf {
         let mut name = OsString::from(&self.path);

@@ -23,6 +23,8 @@ mod rows;
 mod schema;
 mod services;
 mod states;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use database::{Identification, Store};
