@@ -8,14 +8,29 @@
 //! holder of the owner's lock migrates. Everything that changes a service together with the events
 //! that tell of it is one transaction. The moment comes in as an argument.
 
+mod database;
 mod error;
+mod events;
+mod file_system;
+mod holder;
 mod location;
-mod lock;
+mod lock_file;
+mod nodes;
+mod owner;
+mod reason;
+mod registration;
 mod rows;
-mod skeleton;
+mod schema;
+mod services;
+mod states;
+#[cfg(test)]
+mod tests;
+mod writer;
 
+pub use database::{Identification, Store};
 pub use error::StoreError;
+pub use holder::{HolderKind, LockHolder};
 pub use location::Location;
-pub use lock::{Acquired, HolderKind, LockHolder, Owner, OwnerLock, WriterLock, owner};
+pub use owner::{Acquired, Owner, OwnerLock, owner};
 pub use rows::{NewEvent, Node, NodeId, NodeRow, ServiceChange, ServiceRow};
-pub use skeleton::{Identification, Store};
+pub use writer::WriterLock;
