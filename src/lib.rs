@@ -2,6 +2,8 @@
 //!
 //! The rooms and who may name whom are described in `ARCHITECTURE.md`; a test holds the walls.
 
+pub mod cli;
+pub mod config;
 pub mod host;
 pub mod lifecycle;
 pub mod model;
