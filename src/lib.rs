@@ -3,5 +3,6 @@
 //! The rooms and who may name whom are described in `ARCHITECTURE.md`; a test holds the walls.
 
 pub mod model;
-pub mod text;
 pub mod ops;
+pub mod rpc;
+pub mod text;

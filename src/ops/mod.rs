@@ -23,20 +23,85 @@ fn missing<T>() -> Result<T, Fault> {
 
 #[expect(unused_variables, clippy::missing_errors_doc, missing_docs, reason = "placeholder")]
 impl Ops {
-    pub async fn status(&self) -> Result<StatusReport, Fault> { missing() }
-    pub async fn list_services(&self, which: &Selection) -> Result<ServicesReport, Fault> { missing() }
-    pub async fn add_service(&self, new: NewService, by: &Actor) -> Result<ActionReport, Fault> { missing() }
-    pub async fn start_services(&self, which: &Selection, by: &Actor) -> Result<ActionReport, Fault> { missing() }
-    pub async fn stop_services(&self, which: &Selection, by: &Actor) -> Result<ActionReport, Fault> { missing() }
-    pub async fn restart_services(&self, which: &Selection, by: &Actor) -> Result<ActionReport, Fault> { missing() }
-    pub async fn remove_services(&self, which: &Selection, by: &Actor) -> Result<ActionReport, Fault> { missing() }
-    pub async fn set_service(&self, name: &ServiceName, patch: ServicePatch, by: &Actor) -> Result<ActionReport, Fault> { missing() }
-    pub async fn add_target(&self, service: &ServiceName, name: &TargetName, target: NewTarget, by: &Actor) -> Result<ActionReport, Fault> { missing() }
-    pub async fn remove_target(&self, service: &ServiceName, name: &TargetName, by: &Actor) -> Result<ActionReport, Fault> { missing() }
-    pub async fn switch_target(&self, service: &ServiceName, name: &TargetName, by: &Actor) -> Result<ActionReport, Fault> { missing() }
-    pub async fn ports_status(&self, ports: &BTreeSet<Port>) -> Result<PortsReport, Fault> { missing() }
-    pub async fn events(&self, limit: u32, after: Option<i64>) -> Result<EventsReport, Fault> { missing() }
-    pub fn live(&self) -> Option<&Arc<dyn Live>> { self.live.as_ref() }
+    pub async fn status(&self) -> Result<StatusReport, Fault> {
+        missing()
+    }
+    pub async fn list_services(&self, which: &Selection) -> Result<ServicesReport, Fault> {
+        missing()
+    }
+    pub async fn add_service(&self, new: NewService, by: &Actor) -> Result<ActionReport, Fault> {
+        missing()
+    }
+    pub async fn start_services(
+        &self,
+        which: &Selection,
+        by: &Actor,
+    ) -> Result<ActionReport, Fault> {
+        missing()
+    }
+    pub async fn stop_services(
+        &self,
+        which: &Selection,
+        by: &Actor,
+    ) -> Result<ActionReport, Fault> {
+        missing()
+    }
+    pub async fn restart_services(
+        &self,
+        which: &Selection,
+        by: &Actor,
+    ) -> Result<ActionReport, Fault> {
+        missing()
+    }
+    pub async fn remove_services(
+        &self,
+        which: &Selection,
+        by: &Actor,
+    ) -> Result<ActionReport, Fault> {
+        missing()
+    }
+    pub async fn set_service(
+        &self,
+        name: &ServiceName,
+        patch: ServicePatch,
+        by: &Actor,
+    ) -> Result<ActionReport, Fault> {
+        missing()
+    }
+    pub async fn add_target(
+        &self,
+        service: &ServiceName,
+        name: &TargetName,
+        target: NewTarget,
+        by: &Actor,
+    ) -> Result<ActionReport, Fault> {
+        missing()
+    }
+    pub async fn remove_target(
+        &self,
+        service: &ServiceName,
+        name: &TargetName,
+        by: &Actor,
+    ) -> Result<ActionReport, Fault> {
+        missing()
+    }
+    pub async fn switch_target(
+        &self,
+        service: &ServiceName,
+        name: &TargetName,
+        by: &Actor,
+    ) -> Result<ActionReport, Fault> {
+        missing()
+    }
+    pub async fn ports_status(&self, ports: &BTreeSet<Port>) -> Result<PortsReport, Fault> {
+        missing()
+    }
+    pub async fn events(&self, limit: u32, after: Option<i64>) -> Result<EventsReport, Fault> {
+        missing()
+    }
+    pub fn live(&self) -> Option<&Arc<dyn Live>> {
+        self.live.as_ref()
+    }
 }
 
 /// What only a live server knows.
