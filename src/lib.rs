@@ -8,5 +8,6 @@ pub mod host;
 pub mod lifecycle;
 pub mod model;
 pub mod ops;
+pub mod rpc;
 pub mod store;
 pub mod text;

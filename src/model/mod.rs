@@ -19,7 +19,7 @@ mod state;
 mod target;
 mod time;
 
-pub use event::{Actor, Event, EventAction, Outcome};
+pub use event::{Actor, Event, EventAction, Outcome, Peer};
 pub use fault::{Fault, FaultKind};
 pub use identity::ProcessIdentity;
 pub use name::{NodeName, ServiceName, TargetName};

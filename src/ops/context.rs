@@ -42,7 +42,7 @@ enum Backing {
 
 impl Ops {
     /// Operations inside a live server.
-    pub fn live(store: Store, node: NodeName, auto_ports: PortRange, live: Arc<dyn Live>) -> Self {
+    pub fn in_server(store: Store, node: NodeName, auto_ports: PortRange, live: Arc<dyn Live>) -> Self {
         Self::new(Some(store), node, auto_ports, Backing::Live(live))
     }
 
@@ -63,7 +63,7 @@ impl Ops {
     }
 
     /// The live server, where these operations run in one.
-    pub fn server(&self) -> Option<&Arc<dyn Live>> {
+    pub fn live(&self) -> Option<&Arc<dyn Live>> {
         match &self.0.backing {
             Backing::Live(live) => Some(live),
             Backing::Direct(_) => None,
@@ -96,7 +96,7 @@ impl Ops {
 
     /// The store to change, unless the server is leaving.
     pub(super) fn store(&self) -> Result<&Store, Fault> {
-        if let Some(live) = self.server() {
+        if let Some(live) = self.live() {
             let phase = live.phase();
             if phase != Phase::Ready {
                 let message = text::ops::server_not_ready(phase);
@@ -153,9 +153,12 @@ impl Ops {
         clock::now()
     }
 
-    pub(super) fn events_appended(&self) {
-        if let Some(live) = self.server() {
-            live.events_appended();
+    /// Tells whoever follows the events how far they go now.
+    pub async fn events_appended(&self) {
+        let (Some(live), Some(store)) = (self.live(), self.reading_store()) else { return };
+        // A failed look is made up for by the next one: the signal only wakes.
+        if let Ok(newest) = store.last_event_id().await {
+            live.events_reach(newest);
         }
     }
 }

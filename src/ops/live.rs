@@ -41,12 +41,10 @@ pub struct ServiceMetrics {
 /// Figures of the whole server for a metrics page.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    /// The process; `None` where the platform does not tell.
-    pub process: Option<ProcessFigures>,
+    /// The process.
+    pub process: ProcessFigures,
     /// When it was started.
     pub started_at: Timestamp,
-    /// How far it is in its life.
-    pub phase: Phase,
     /// Each service with a proxy.
     pub services: Vec<ServiceMetrics>,
 }
@@ -91,9 +89,9 @@ pub trait Live: Send + Sync {
     /// Figures for a metrics page.
     fn metrics(&self) -> Metrics;
 
-    /// Hears that events were appended; the value only counts.
-    fn event_signal(&self) -> watch::Receiver<u64>;
+    /// Id of the newest event that is known, as it grows.
+    fn event_signal(&self) -> watch::Receiver<i64>;
 
-    /// Says that events were appended.
-    fn events_appended(&self);
+    /// Says that events up to `newest` exist.
+    fn events_reach(&self, newest: i64);
 }

@@ -20,3 +20,5 @@ mod status;
 pub use context::{DirectFacts, Ops};
 pub use faults::{bind_fault, store_fault, taken_address_fault, taken_port_fault};
 pub use live::{Live, Metrics, ServiceMetrics, StopResult};
+
+pub use crate::host::ProcessFigures as ProcessMetrics;

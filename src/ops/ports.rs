@@ -30,7 +30,7 @@ impl Ops {
         };
         let held = held(wanted, self.own_process()).await?;
         let judge =
-            Judge { owner: self.own_process(), unclean, live: self.server().cloned(), by_port };
+            Judge { owner: self.own_process(), unclean, live: self.live().cloned(), by_port };
         let ports = held.into_iter().map(|(port, holding)| judge.view(port, holding)).collect();
         Ok(PortsReport { success: Success, source: self.source(), ports })
     }

@@ -13,14 +13,14 @@ impl Ops {
         let services = self.list_services(&Selection::All).await?.services;
         let server = self.server_view();
         let counts = self.counts(&services);
-        let mut attention = self.server().map(|live| live.attention()).unwrap_or_default();
+        let mut attention = self.live().map(|live| live.attention()).unwrap_or_default();
         attention.extend(needs_attention(&server, &services));
         let source = self.source();
         Ok(StatusReport { success: Success, source, server, counts, services, attention })
     }
 
     fn server_view(&self) -> ServerView {
-        match (self.server(), self.direct_facts()) {
+        match (self.live(), self.direct_facts()) {
             (Some(live), _) => live.server(),
             (None, Some(facts)) => ServerView {
                 database_uuid: self.database_uuid().map(str::to_owned),
@@ -38,7 +38,7 @@ impl Ops {
             running: count(Actual::Running),
             stopped: count(Actual::Stopped),
             failed: count(Actual::Failed),
-            connections: self.server().map(|_| services.iter().map(open).sum()),
+            connections: self.live().map(|_| services.iter().map(open).sum()),
         }
     }
 }

@@ -105,7 +105,7 @@ pub async fn prepare(
         serve.service_timeout,
         started_at,
     ));
-    let ops = Ops::live(store.clone(), node.clone(), settings.port_range, server.clone());
+    let ops = Ops::in_server(store.clone(), node.clone(), settings.port_range, server.clone());
     let services = store.services(&node).await.map_err(store_fault)?.len() as u64;
     let mut attention = Vec::new();
     // Two sockets a service where both address families are listened on, a pair a connection.

@@ -66,7 +66,7 @@ impl Prepared {
             detail: Some(text::ops::event_server_started(view.pid.unwrap_or(0), &url)),
         };
         store.append_events(vec![event]).await.map_err(store_fault)?;
-        server.events_appended();
+        ops.events_appended().await;
         let running = services.iter().filter(|s| s.actual == Actual::Running).count();
         let ready = text::serve::ready(&url, running, view.pid.unwrap_or(0));
         tracing::info!(services = running, failed, "{}", ready.render(lang));

@@ -1,6 +1,5 @@
 //! The live server as the operations see it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,8 +30,7 @@ pub(super) struct Server {
     pub(super) started_at: Timestamp,
     view: ServerView,
     phase: watch::Sender<Phase>,
-    events: watch::Sender<u64>,
-    appended: AtomicU64,
+    events: watch::Sender<i64>,
     attention: Mutex<Vec<Message>>,
 }
 
@@ -55,7 +53,6 @@ impl Server {
             view,
             phase: watch::Sender::new(Phase::Starting),
             events: watch::Sender::new(0),
-            appended: AtomicU64::new(0),
             attention: Mutex::default(),
         }
     }
@@ -196,16 +193,19 @@ impl Live for Server {
             })
             .collect();
         services.sort_by(|a, b| a.name.cmp(&b.name));
-        let process = host::own_figures().ok();
-        Metrics { process, started_at: self.started_at, phase: self.phase(), services }
+        let process = host::own_figures();
+        Metrics { process, started_at: self.started_at, services }
     }
 
-    fn event_signal(&self) -> watch::Receiver<u64> {
+    fn event_signal(&self) -> watch::Receiver<i64> {
         self.events.subscribe()
     }
 
-    fn events_appended(&self) {
-        let count = self.appended.fetch_add(1, Ordering::Relaxed) + 1;
-        self.events.send_replace(count);
+    fn events_reach(&self, newest: i64) {
+        self.events.send_if_modified(|known| {
+            let grows = newest > *known;
+            *known = newest.max(*known);
+            grows
+        });
     }
 }

@@ -31,6 +31,8 @@ pub(super) async fn run(ops: Ops, server: Arc<Server>, mut stop: StopWatch) {
         let pass = async {
             let healed = ops.heal_services(&Actor::Server).await?;
             ops.prune_events(EVENTS_KEPT).await?;
+            // A direct writer's events are followed too.
+            ops.events_appended().await;
             Ok::<_, crate::model::Fault>(healed)
         };
         match pass.await {

@@ -48,14 +48,14 @@ impl Ops {
                 Err(error) => return Err(store_fault(error)),
             }
         };
-        self.events_appended();
+        self.events_appended().await;
         self.bring_up(service, by).await
     }
 
     async fn bring_up(&self, service: Service, by: &Actor) -> Result<ActionReport, Fault> {
         let port = service.port;
         let target = service.active_target.clone();
-        let Some(live) = self.server() else {
+        let Some(live) = self.live() else {
             let message = match service.desired {
                 Desired::Running => text::ops::added_for_next_start(port),
                 Desired::Stopped => text::ops::added_stopped(port),
@@ -91,7 +91,7 @@ impl Ops {
             }
             Err(fault) => Err(fault),
         };
-        self.events_appended();
+        self.events_appended().await;
         if let Err(error) = removed {
             tracing::warn!(service = %service.name, %error, "the row of a failed add stays");
         }

@@ -23,7 +23,7 @@ impl Ops {
     ) -> Result<ActionReport, Fault> {
         let store = self.store()?;
         let (before, _claim) = self.claim_one(name).await?;
-        let runs = self.server().is_some_and(|live| live.counters(before.id).is_some());
+        let runs = self.live().is_some_and(|live| live.counters(before.id).is_some());
         if runs && patch.name.as_ref().is_some_and(|new| *new != before.name) {
             // Its connections, figures and, in time, its registration carry the name.
             let message = text::ops::rename_while_running(name);
@@ -36,8 +36,8 @@ impl Ops {
         let event = done(now, EventAction::ServiceChanged, name, by, detail);
         let updated = store.update_service(before.id, change, now, event).await;
         let after = updated.map_err(store_fault)?;
-        self.events_appended();
-        let running = self.server().filter(|live| live.counters(after.id).is_some());
+        self.events_appended().await;
+        let running = self.live().filter(|live| live.counters(after.id).is_some());
         let message = text::ops::changed(&after.name);
         let mut item = self.item(after.clone(), message);
         if let (Some(live), true) = (running, moves) {
@@ -83,7 +83,7 @@ impl Ops {
             Ok(store) => store.update_service(before.id, change, now, event).await,
             Err(_) => return fault,
         };
-        self.events_appended();
+        self.events_appended().await;
         if let Err(error) = written {
             tracing::warn!(service = %before.name, %error, "a refused change stays in its row");
         }
@@ -99,7 +99,7 @@ impl Ops {
         let store = self.store()?;
         let claim = self.claim(which).await?;
         let services = &claim.services;
-        let stopped = match self.server() {
+        let stopped = match self.live() {
             Some(_) => self.stop_now(services, by).await?,
             None => Vec::new(),
         };
@@ -111,7 +111,7 @@ impl Ops {
         };
         let events = services.iter().map(event).collect();
         store.remove_services(&ids, events).await.map_err(store_fault)?;
-        self.events_appended();
+        self.events_appended().await;
         let mut cut = stopped.into_iter().map(|result| result.cut);
         let item = |service: Service| {
             let message = text::ops::removed(service.port);

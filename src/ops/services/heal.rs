@@ -11,7 +11,7 @@ impl Ops {
     /// wanted, corrects rows that say something else than what runs. Returns how many services it
     /// touched. What still cannot be started is left as it is and makes no event.
     pub async fn heal_services(&self, by: &Actor) -> Result<usize, Fault> {
-        let Some(live) = self.server() else { return Ok(0) };
+        let Some(live) = self.live() else { return Ok(0) };
         let mut healed = 0;
         for service in self.select(&Selection::All).await? {
             if is_in_line(&service, live.as_ref()) {

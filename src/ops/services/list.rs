@@ -68,7 +68,7 @@ impl Ops {
     }
 
     pub(super) fn view(&self, service: Service) -> ServiceView {
-        let counters = self.server().and_then(|live| live.counters(service.id));
+        let counters = self.live().and_then(|live| live.counters(service.id));
         ServiceView::new(service, counters)
     }
 

@@ -19,7 +19,7 @@ impl Ops {
     ) -> Result<ActionReport, Fault> {
         let claim = self.want(which, Desired::Running, by).await?;
         let services = &claim.services;
-        let Some(live) = self.server() else {
+        let Some(live) = self.live() else {
             return self.noted(services, |s| text::ops::start_noted(s.port)).await;
         };
         let was_running: Vec<bool> =
@@ -47,7 +47,7 @@ impl Ops {
     ) -> Result<ActionReport, Fault> {
         let claim = self.want(which, Desired::Stopped, by).await?;
         let services = &claim.services;
-        if self.server().is_none() {
+        if self.live().is_none() {
             return self.noted(services, |s| text::ops::stop_noted(s.port)).await;
         }
         let results = self.stop_now(services, by).await?;
@@ -71,7 +71,7 @@ impl Ops {
     ) -> Result<ActionReport, Fault> {
         let claim = self.want(which, Desired::Running, by).await?;
         let services = &claim.services;
-        if self.server().is_none() {
+        if self.live().is_none() {
             return self.noted(services, |s| text::ops::start_noted(s.port)).await;
         }
         let stopped = self.stop_now(services, by).await?;
@@ -113,7 +113,7 @@ impl Ops {
         };
         let events = changed().map(event).collect();
         store.set_desired(&ids, desired, events).await.map_err(store_fault)?;
-        self.events_appended();
+        self.events_appended().await;
         Ok(claim)
     }
 
@@ -150,7 +150,7 @@ impl Ops {
         services: &[Service],
         by: &Actor,
     ) -> Result<Vec<Result<(), Fault>>, Fault> {
-        let (Some(live), Some(store)) = (self.server(), self.reading_store()) else {
+        let (Some(live), Some(store)) = (self.live(), self.reading_store()) else {
             return Ok(Vec::new());
         };
         let node = Some(live.node_id());
@@ -182,7 +182,7 @@ impl Ops {
         }
         if !states.is_empty() {
             store.set_actual(node, &states, now, events).await.map_err(store_fault)?;
-            self.events_appended();
+            self.events_appended().await;
         }
         Ok(results)
     }
@@ -194,7 +194,7 @@ impl Ops {
         services: &[Service],
         by: &Actor,
     ) -> Result<Vec<StopResult>, Fault> {
-        let (Some(live), Some(store)) = (self.server(), self.reading_store()) else {
+        let (Some(live), Some(store)) = (self.live(), self.reading_store()) else {
             return Ok(Vec::new());
         };
         let node = Some(live.node_id());
@@ -214,7 +214,7 @@ impl Ops {
         };
         let events = services.iter().zip(&results).filter_map(event).collect();
         store.set_actual(node, &stopped, now, events).await.map_err(store_fault)?;
-        self.events_appended();
+        self.events_appended().await;
         Ok(results)
     }
 }

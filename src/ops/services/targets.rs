@@ -24,14 +24,14 @@ impl Ops {
         let credentials = target.credentials.clone();
         wanted.targets.insert(name.clone(), Target { url, credentials, tls });
         let is_active = wanted.active_target == *name;
-        if let Some(live) = self.server() {
+        if let Some(live) = self.live() {
             live.check_target(&Service { active_target: name.clone(), ..wanted.clone() })?;
         }
         let now = self.now();
         let detail = text::ops::event_target_added(name, &target.url);
         let event = done(now, EventAction::ServiceChanged, service, by, detail);
         store.put_target(wanted.id, name, target, now, event).await.map_err(store_fault)?;
-        self.events_appended();
+        self.events_appended().await;
         if is_active {
             self.repoint(service).await?;
         }
@@ -58,7 +58,7 @@ impl Ops {
         let detail = text::ops::target_removed(name);
         let event = done(now, EventAction::ServiceChanged, service, by, detail.clone());
         store.remove_target(before.id, name, now, event).await.map_err(store_fault)?;
-        self.events_appended();
+        self.events_appended().await;
         let after = self.select_one(service).await?;
         Ok(self.report(vec![self.item(after, detail)]))
     }
@@ -73,17 +73,17 @@ impl Ops {
         let store = self.store()?;
         let (before, _claim) = self.claim_one(service).await?;
         require(&before, name)?;
-        if let Some(live) = self.server() {
+        if let Some(live) = self.live() {
             live.check_target(&Service { active_target: name.clone(), ..before.clone() })?;
         }
         let now = self.now();
         let detail = text::ops::event_switched(&before.active_target, name);
         let event = done(now, EventAction::TargetSwitched, service, by, detail);
         store.set_active(before.id, name, now, event).await.map_err(store_fault)?;
-        self.events_appended();
+        self.events_appended().await;
         self.repoint(service).await?;
         let after = self.select_one(service).await?;
-        let message = match self.server() {
+        let message = match self.live() {
             Some(_) => text::ops::switched(name),
             None => text::ops::switch_noted(name),
         };
@@ -92,7 +92,7 @@ impl Ops {
 
     /// Lets a running proxy use what its row now says.
     async fn repoint(&self, service: &ServiceName) -> Result<(), Fault> {
-        let Some(live) = self.server() else { return Ok(()) };
+        let Some(live) = self.live() else { return Ok(()) };
         let service = self.select_one(service).await?;
         match live.counters(service.id) {
             Some(_) => live.switch(&service),
