@@ -72,6 +72,7 @@ pub async fn prepare(
     let url = format!("http://{}", control.local_addr());
     lock.set_url(&url).map_err(store_fault)?;
 
+    let plane = start_plane(settings)?;
     let identity = lock.holder().identity.clone();
     let row = NodeRow {
         name: node.clone(),
@@ -84,7 +85,6 @@ pub async fn prepare(
     let node_id = store.start_node(row).await.map_err(store_fault)?;
     store.set_control_url(node_id, &url).await.map_err(store_fault)?;
 
-    let plane = start_plane(settings)?;
     let view = ServerView {
         state: ServerState::Starting,
         pid: Some(identity.pid),
