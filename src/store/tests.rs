@@ -145,7 +145,7 @@ async fn a_reader_sees_what_a_live_owner_commits() {
     assert_eq!(reader.uuid(), owner.uuid());
     assert_eq!(Store::identify(&at).await.unwrap().unwrap().uuid, owner.uuid());
     let added = add(&owner, "订单服务", 8080).await.unwrap();
-    assert_eq!(reader.services(&node()).await.unwrap(), [added.clone()]);
+    assert_eq!(reader.services(&node()).await.unwrap(), std::slice::from_ref(&added));
     assert_eq!(reader.service(&node(), &added.name).await.unwrap(), Some(added));
     assert_eq!(reader.service(&node(), &"other".parse().unwrap()).await.unwrap(), None);
 }
@@ -260,7 +260,7 @@ async fn everything_of_a_service_comes_back_as_it_went_in() {
     let secret = NewTarget { tls, ..target("https://ann:p%40ss@h/x") };
     wanted.targets.insert("b".parse().unwrap(), secret.clone());
     let added = store.insert_service(&node(), wanted.clone(), at(5), event("x")).await.unwrap();
-    assert_eq!(store.services(&node()).await.unwrap(), [added.clone()]);
+    assert_eq!(store.services(&node()).await.unwrap(), std::slice::from_ref(&added));
     assert_eq!((&added.name, added.port, added.bind), (&wanted.name, wanted.port, wanted.bind));
     assert_eq!((added.desired, added.register), (Desired::Stopped, false));
     assert_eq!((&added.tags, &added.active_target), (&wanted.tags, &wanted.active));
