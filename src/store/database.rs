@@ -228,7 +228,7 @@ async fn open_reader(location: &Location) -> Result<Option<(SqlitePool, i64)>, S
     }
     let mut reader = pool(read_options(path), READERS);
     let mut version = pool_version(&reader, path).await;
-    if let Err(StoreError::Permission { .. }) = version
+    if let Err(StoreError::Permission { .. } | StoreError::ReadOnly { .. }) = version
         && is_readable(path)
     {
         // A database in WAL mode is read through files beside it. They are missing, so nobody has

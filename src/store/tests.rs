@@ -502,3 +502,65 @@ async fn what_a_killed_owner_committed_is_read_without_it() {
     assert_eq!(reader.services(&node()).await.unwrap().len(), 1);
     assert_eq!(reader.uuid(), owner.uuid());
 }
+
+/// Runs this very test again as a user who may write nothing here: `nobody` where we are root, else
+/// ourselves with the rights taken away.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_reader_without_any_right_to_write_reads_what_was_closed_in_order() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    const PATH: &str = "PMCTL_TEST_UNWRITABLE";
+    if let Some(path) = std::env::var_os(PATH) {
+        read_unwritable(&Location::from_path(Path::new(&path)).unwrap()).await;
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = location(&dir);
+    let (store, lock) = own(&at).await;
+    add(&store, "a", 8080).await.unwrap();
+    store.close().await.unwrap();
+    drop(lock);
+    let unclosed = at.path().with_file_name("unclosed.db");
+    std::fs::copy(at.path(), &unclosed).unwrap();
+    std::fs::write(at.path().with_file_name("unclosed.db-wal"), "not empty").unwrap();
+    // The program itself may lie where `nobody` cannot go.
+    let program = dir.path().join("program");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let chmod = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (path, mode) in [(dir.path(), 0o755), (&program, 0o755), (at.path(), 0o444)] {
+        chmod(path, mode);
+    }
+    chmod(&unclosed, 0o444);
+    chmod(at.path().parent().unwrap(), 0o555);
+    let mut again = std::process::Command::new(&program);
+    again.env(PATH, at.path()).current_dir("/").args(["--exact", "--nocapture"]);
+    again.arg("store::tests::a_reader_without_any_right_to_write_reads_what_was_closed_in_order");
+    if rustix::process::geteuid().is_root() {
+        again.uid(65534).gid(65534);
+    }
+    let output = again.output().unwrap();
+    chmod(at.path().parent().unwrap(), 0o755);
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[cfg(unix)]
+async fn read_unwritable(at: &Location) {
+    let directory = at.path().parent().unwrap();
+    let before = files(directory);
+    let reader = Store::open_for_reading(at).await.unwrap().unwrap();
+    assert_eq!(reader.services(&node()).await.unwrap().len(), 1);
+    reader.close().await.unwrap();
+    assert_eq!(files(directory), before);
+    let error = Store::open_for_writing(at).await.unwrap_err();
+    assert!(matches!(error, StoreError::ReadOnly { .. }), "{error:?}");
+    let error = OwnerLock::try_acquire(at, holder("default"), |_| false).unwrap_err();
+    assert!(matches!(error, StoreError::Permission { .. }), "{error:?}");
+    let unclosed = Location::from_path(&directory.join("unclosed.db")).unwrap();
+    let error = Store::open_for_reading(&unclosed).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unclosed { .. }), "{error:?}");
+}
