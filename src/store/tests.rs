@@ -564,3 +564,78 @@ async fn read_unwritable(at: &Location) {
     let error = Store::open_for_reading(&unclosed).await.unwrap_err();
     assert!(matches!(error, StoreError::Unclosed { .. }), "{error:?}");
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_root_makes_in_the_directory_of_a_user_is_the_users() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(dir.path(), Some(65534), Some(65534)).unwrap();
+    }
+    let user = dir.path().metadata().unwrap();
+    let at = location(&dir);
+    let (store, _lock) = own(&at).await;
+    add(&store, "a", 8080).await.unwrap();
+    let _writer = WriterLock::acquire(&at, Duration::ZERO).await.unwrap();
+    let state = at.path().parent().unwrap();
+    let made = files(state);
+    assert!(made.len() >= 5, "{made:?}");
+    for path in made.iter().map(|name| state.join(name)).chain([state.to_owned()]) {
+        let found = path.metadata().unwrap();
+        assert_eq!((found.uid(), found.gid()), (user.uid(), user.gid()), "{path:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_and_a_busy_database_are_said_to_be_so_and_change_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = location(&dir);
+    let (store, _lock) = own(&at).await;
+    add(&store, "a", 8080).await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    // The limit that a full disk would be: no page more than there are.
+    sqlx::query("PRAGMA max_page_count = 1").execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    let many = (0..5000).map(|n| event(&format!("{n:0100}"))).collect();
+    let error = store.append_events(many).await.unwrap_err();
+    assert!(matches!(error, StoreError::DiskFull { .. }), "{error:?}");
+    assert_eq!(store.last_event_id().await.unwrap(), 1);
+    // SQLite has ended that transaction by itself; the next one is none the worse for it.
+    store.append_events(vec![event("b")]).await.unwrap();
+    assert_eq!(store.last_event_id().await.unwrap(), 2);
+
+    let _writing = store.begin().await.unwrap();
+    let hasty = sqlx::sqlite::SqliteConnectOptions::new().filename(at.path());
+    let mut hasty = hasty.busy_timeout(Duration::ZERO).connect().await.unwrap();
+    let error = hasty.begin_with("BEGIN IMMEDIATE").await.unwrap_err();
+    let error = StoreError::sql("write", at.path(), error);
+    assert!(matches!(error, StoreError::Busy { .. }), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_first_writers_make_one_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = location(&dir);
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..10_u16 {
+        let at = at.clone();
+        tasks.spawn(async move {
+            let _turn = WriterLock::acquire(&at, Duration::from_secs(30)).await.unwrap();
+            let store = match Store::open_for_writing(&at).await {
+                Err(StoreError::NoDatabase { .. }) => {
+                    let (made, lock) = own(&at).await;
+                    made.close().await.unwrap();
+                    drop(lock);
+                    Store::open_for_writing(&at).await.unwrap()
+                }
+                other => other.unwrap(),
+            };
+            add(&store, &format!("s{n}"), 2000 + n).await.unwrap();
+            store.close().await.unwrap();
+        });
+    }
+    tasks.join_all().await;
+    let reader = Store::open_for_reading(&at).await.unwrap().unwrap();
+    assert_eq!(reader.services(&node()).await.unwrap().len(), 10);
+}
