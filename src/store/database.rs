@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::pool::PoolOptions;
+use futures_util::future::BoxFuture;
+use sqlx::pool::{PoolConnectionMetadata, PoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Sqlite, Transaction};
+use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, Transaction};
 
-use super::file_system::{is_readable, is_writable, private_file};
+use super::file_system::{create_file, is_readable, is_writable, private_file};
 use super::{Location, OwnerLock, StoreError, schema};
 
 /// How long SQLite waits for another writer, and a caller here for a connection.
@@ -147,8 +148,9 @@ impl Store {
     pub async fn close(self) -> Result<(), StoreError> {
         self.reader.close().await;
         let Some(writer) = &self.writer else { return Ok(()) };
-        // Busy (another process reads) is a row, not an error: the log stays for the next owner.
-        let done = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(writer).await;
+        // Passive: it moves what no reader needs any more and waits for nobody, whatever another
+        // process does with the database. The last one that closes it moves the rest.
+        let done = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(writer).await;
         writer.close().await;
         match done {
             Ok(_) | Err(sqlx::Error::PoolClosed) => Ok(()),
@@ -180,14 +182,29 @@ impl Store {
 }
 
 fn pool(options: SqliteConnectOptions, most: u32) -> SqlitePool {
-    // A connection to a file does not go stale: none is tested, none is let go for age.
+    // A connection to a file does not go stale: none is let go for age.
     PoolOptions::new()
+        .before_acquire(is_clean)
         .max_connections(most)
         .acquire_timeout(POOL_TIMEOUT)
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
         .connect_lazy_with(options)
+}
+
+/// Whether a connection may be used again. On a full or failing disk SQLite ends a transaction by
+/// itself, sqlx's rollback then fails, and sqlx counts on as if one were open: such a connection
+/// would refuse every transaction from then on.
+fn is_clean(
+    connection: &mut SqliteConnection,
+    _: PoolConnectionMetadata,
+) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
+    Box::pin(async {
+        // Answered only after a rollback that was left to be done.
+        connection.ping().await?;
+        Ok(!connection.is_in_transaction())
+    })
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -228,7 +245,7 @@ async fn open_reader(location: &Location) -> Result<Option<(SqlitePool, i64)>, S
     }
     let mut reader = pool(read_options(path), READERS);
     let mut version = pool_version(&reader, path).await;
-    if let Err(StoreError::Permission { .. }) = version
+    if let Err(StoreError::Permission { .. } | StoreError::ReadOnly { .. }) = version
         && is_readable(path)
     {
         // A database in WAL mode is read through files beside it. They are missing, so nobody has
@@ -263,7 +280,7 @@ fn has_log(location: &Location) -> bool {
 
 /// Makes the empty file, readable by its user alone, so that SQLite does not make it otherwise.
 fn create(path: &Path) -> Result<(), StoreError> {
-    match private_file().write(true).create_new(true).open(path) {
+    match create_file(private_file().write(true), path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(StoreError::io("create", path, error)),

@@ -1,5 +1,8 @@
-//! Whether a file system is one that SQLite's locks and shared memory can be trusted on.
+//! What the store needs of the file system: whether SQLite's locks and shared memory can be trusted
+//! on it, and files and directories that are their user's alone.
 
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 /// The name of the network file system that `path` (which exists) lies on; `None` for a local one
@@ -54,19 +57,62 @@ pub(super) fn network_kind(_path: &Path) -> Option<&'static str> {
     None
 }
 
-/// Makes `directory` and what is missing above it, readable by this user alone; leaves one that
+/// Makes `directory` and what is missing above it, readable by its user alone; leaves one that
 /// exists as it is.
-pub(super) fn create_private_directory(directory: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
+pub(super) fn create_private_directory(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = directory.parent() {
+        create_private_directory(parent)?;
+    }
+    let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(directory)
+    match builder.create(directory) {
+        // Somebody else made it meanwhile. If it is no directory, what follows will say so.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        other => other?,
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::DIRECTORY;
+        let flags = flags.bits().cast_signed();
+        let made = fs::OpenOptions::new().read(true).custom_flags(flags).open(directory)?;
+        hand_over(&made, directory)?;
+    }
+    Ok(())
+}
+
+/// Makes the file at `path`, which must not exist, as `options` say.
+pub(super) fn create_file(options: &mut fs::OpenOptions, path: &Path) -> io::Result<File> {
+    let file = options.create_new(true).open(path)?;
+    #[cfg(unix)]
+    hand_over(&file, path)?;
+    Ok(file)
+}
+
+/// Gives what root has just made at `path` to the owner of the directory it lies in: under sudo the
+/// database is that of the user, who must be able to open it and its locks without sudo again. Only
+/// for what did not exist before: else a user could have put another file of root's there.
+#[cfg(unix)]
+fn hand_over(made: &File, path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let Some(directory) = path.parent() else { return Ok(()) };
+    let owner = fs::metadata(directory)?;
+    match owner.uid() {
+        0 => Ok(()),
+        uid => std::os::unix::fs::fchown(made, Some(uid), Some(owner.gid())),
+    }
 }
 
 /// Options that make a file of this user alone and never follow a symbolic link at its place.
-pub(super) fn private_file() -> std::fs::OpenOptions {
-    let mut options = std::fs::OpenOptions::new();
+pub(super) fn private_file() -> fs::OpenOptions {
+    let mut options = fs::OpenOptions::new();
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
@@ -77,7 +123,7 @@ pub(super) fn private_file() -> std::fs::OpenOptions {
 
 /// As [`private_file`], for a lock: while it is open nobody can remove, rename or replace it, where
 /// the system knows such a thing (Windows: no `FILE_SHARE_DELETE`).
-pub(super) fn lock_file() -> std::fs::OpenOptions {
+pub(super) fn lock_file() -> fs::OpenOptions {
     #[cfg_attr(not(windows), expect(unused_mut, reason = "only Windows adds to it"))]
     let mut options = private_file();
     #[cfg(windows)]
@@ -97,7 +143,7 @@ pub(super) fn is_writable(path: &Path) -> bool {
     #[cfg(unix)]
     return rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
     #[cfg(not(unix))]
-    return std::fs::metadata(path).is_ok_and(|m| m.is_dir() || !m.permissions().readonly());
+    return fs::metadata(path).is_ok_and(|m| m.is_dir() || !m.permissions().readonly());
 }
 
 /// Whether this process may read the file that exists at `path`.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{NodeName, Phase, ProcessIdentity};
 
 use super::StoreError;
-use super::file_system::private_file;
+use super::file_system::{create_file, private_file};
 
 /// Larger than any file of ours.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -91,8 +91,9 @@ impl LockHolder {
         // Nothing in it is a secret, and who shares the database may ask who owns it.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o644);
-        let mut file =
-            options.write(true).create(true).truncate(true).open(&temporary).map_err(failed)?;
+        // One that a holder left who died just then.
+        let _ = std::fs::remove_file(&temporary);
+        let mut file = create_file(options.write(true), Path::new(&temporary)).map_err(failed)?;
         file.write_all(&text).map_err(failed)?;
         drop(file);
         std::fs::rename(&temporary, path).map_err(failed)

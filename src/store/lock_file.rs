@@ -7,11 +7,11 @@ use std::path::Path;
 
 use crate::model::NodeName;
 
-use super::file_system::{self, create_private_directory};
+use super::file_system::{self, create_file, create_private_directory};
 use super::{Location, StoreError};
 
-/// How often a lock file that was replaced between open and lock is opened anew.
-const REOPENINGS: usize = 100;
+/// How often a lock file that was made or replaced by somebody else just now is opened anew.
+const TRIES: usize = 100;
 
 /// Longest node name that stands in a file name as it is (encoded).
 const MAX_PART: usize = 100;
@@ -41,14 +41,19 @@ impl LockFile {
                 .map_err(|e| StoreError::io("create the directory", directory, e))?;
         }
         let failed = |error| StoreError::io("lock", path, error);
-        for _ in 0..REOPENINGS {
-            let file = file_system::lock_file()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(path)
-                .map_err(failed)?;
+        for _ in 0..TRIES {
+            let file = match file_system::lock_file().read(true).write(true).open(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let mut options = file_system::lock_file();
+                    match create_file(options.read(true).write(true), path) {
+                        // Somebody else made it meanwhile.
+                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                        other => other,
+                    }
+                }
+                other => other,
+            };
+            let file = file.map_err(failed)?;
             let attempt = match file.try_lock() {
                 Ok(()) => true,
                 Err(TryLockError::WouldBlock) => false,

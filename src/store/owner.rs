@@ -1,6 +1,6 @@
 //! The owner's lock: one live owner for each database and node name.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -132,7 +132,7 @@ fn holder_path(location: &Location, node: &NodeName) -> PathBuf {
 }
 
 /// Who says to hold a lock that is held, with a moment for a new holder to say so.
-fn introduced(path: &PathBuf, alive: &impl Fn(&ProcessIdentity) -> bool) -> Option<LockHolder> {
+fn introduced(path: &Path, alive: &impl Fn(&ProcessIdentity) -> bool) -> Option<LockHolder> {
     let first = LockHolder::read(path);
     if first.as_ref().is_some_and(|holder| alive(&holder.identity)) {
         return first;
@@ -144,7 +144,7 @@ fn introduced(path: &PathBuf, alive: &impl Fn(&ProcessIdentity) -> bool) -> Opti
 }
 
 /// Who says to hold a lock that is free and still lives: its lock file was removed or replaced.
-fn survivor(path: &PathBuf, alive: &impl Fn(&ProcessIdentity) -> bool) -> Option<LockHolder> {
+fn survivor(path: &Path, alive: &impl Fn(&ProcessIdentity) -> bool) -> Option<LockHolder> {
     LockHolder::read(path).filter(|holder| alive(&holder.identity))
 }
 

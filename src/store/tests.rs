@@ -145,7 +145,7 @@ async fn a_reader_sees_what_a_live_owner_commits() {
     assert_eq!(reader.uuid(), owner.uuid());
     assert_eq!(Store::identify(&at).await.unwrap().unwrap().uuid, owner.uuid());
     let added = add(&owner, "订单服务", 8080).await.unwrap();
-    assert_eq!(reader.services(&node()).await.unwrap(), [added.clone()]);
+    assert_eq!(reader.services(&node()).await.unwrap(), std::slice::from_ref(&added));
     assert_eq!(reader.service(&node(), &added.name).await.unwrap(), Some(added));
     assert_eq!(reader.service(&node(), &"other".parse().unwrap()).await.unwrap(), None);
 }
@@ -260,7 +260,7 @@ async fn everything_of_a_service_comes_back_as_it_went_in() {
     let secret = NewTarget { tls, ..target("https://ann:p%40ss@h/x") };
     wanted.targets.insert("b".parse().unwrap(), secret.clone());
     let added = store.insert_service(&node(), wanted.clone(), at(5), event("x")).await.unwrap();
-    assert_eq!(store.services(&node()).await.unwrap(), [added.clone()]);
+    assert_eq!(store.services(&node()).await.unwrap(), std::slice::from_ref(&added));
     assert_eq!((&added.name, added.port, added.bind), (&wanted.name, wanted.port, wanted.bind));
     assert_eq!((added.desired, added.register), (Desired::Stopped, false));
     assert_eq!((&added.tags, &added.active_target), (&wanted.tags, &wanted.active));
@@ -501,4 +501,141 @@ async fn what_a_killed_owner_committed_is_read_without_it() {
     let reader = Store::open_for_reading(&copy).await.unwrap().unwrap();
     assert_eq!(reader.services(&node()).await.unwrap().len(), 1);
     assert_eq!(reader.uuid(), owner.uuid());
+}
+
+/// Runs this very test again as a user who may write nothing here: `nobody` where we are root, else
+/// ourselves with the rights taken away.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_reader_without_any_right_to_write_reads_what_was_closed_in_order() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    const PATH: &str = "PMCTL_TEST_UNWRITABLE";
+    if let Some(path) = std::env::var_os(PATH) {
+        read_unwritable(&Location::from_path(Path::new(&path)).unwrap()).await;
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = location(&dir);
+    let (store, lock) = own(&at).await;
+    add(&store, "a", 8080).await.unwrap();
+    store.close().await.unwrap();
+    drop(lock);
+    let unclosed = at.path().with_file_name("unclosed.db");
+    std::fs::copy(at.path(), &unclosed).unwrap();
+    std::fs::write(at.path().with_file_name("unclosed.db-wal"), "not empty").unwrap();
+    // The program itself may lie where `nobody` cannot go.
+    let program = dir.path().join("program");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let chmod = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (path, mode) in [(dir.path(), 0o755), (&program, 0o755), (at.path(), 0o444)] {
+        chmod(path, mode);
+    }
+    chmod(&unclosed, 0o444);
+    chmod(at.path().parent().unwrap(), 0o555);
+    let mut again = std::process::Command::new(&program);
+    again.env(PATH, at.path()).current_dir("/").args(["--exact", "--nocapture"]);
+    again.arg("store::tests::a_reader_without_any_right_to_write_reads_what_was_closed_in_order");
+    if rustix::process::geteuid().is_root() {
+        again.uid(65534).gid(65534);
+    }
+    let output = again.output().unwrap();
+    chmod(at.path().parent().unwrap(), 0o755);
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[cfg(unix)]
+async fn read_unwritable(at: &Location) {
+    let directory = at.path().parent().unwrap();
+    let before = files(directory);
+    let reader = Store::open_for_reading(at).await.unwrap().unwrap();
+    assert_eq!(reader.services(&node()).await.unwrap().len(), 1);
+    reader.close().await.unwrap();
+    assert_eq!(files(directory), before);
+    let error = Store::open_for_writing(at).await.unwrap_err();
+    assert!(matches!(error, StoreError::ReadOnly { .. }), "{error:?}");
+    let error = OwnerLock::try_acquire(at, holder("default"), |_| false).unwrap_err();
+    assert!(matches!(error, StoreError::Permission { .. }), "{error:?}");
+    let unclosed = Location::from_path(&directory.join("unclosed.db")).unwrap();
+    let error = Store::open_for_reading(&unclosed).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unclosed { .. }), "{error:?}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_root_makes_in_the_directory_of_a_user_is_the_users() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(dir.path(), Some(65534), Some(65534)).unwrap();
+    }
+    let user = dir.path().metadata().unwrap();
+    let at = location(&dir);
+    let (store, _lock) = own(&at).await;
+    add(&store, "a", 8080).await.unwrap();
+    let _writer = WriterLock::acquire(&at, Duration::ZERO).await.unwrap();
+    let state = at.path().parent().unwrap();
+    let made = files(state);
+    assert!(made.len() >= 5, "{made:?}");
+    for path in made.iter().map(|name| state.join(name)).chain([state.to_owned()]) {
+        let found = path.metadata().unwrap();
+        assert_eq!((found.uid(), found.gid()), (user.uid(), user.gid()), "{path:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_and_a_busy_database_are_said_to_be_so_and_change_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = location(&dir);
+    let (store, _lock) = own(&at).await;
+    add(&store, "a", 8080).await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    // The limit that a full disk would be: no page more than there are.
+    sqlx::query("PRAGMA max_page_count = 1").execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    let many = (0..5000).map(|n| event(&format!("{n:0100}"))).collect();
+    let error = store.append_events(many).await.unwrap_err();
+    assert!(matches!(error, StoreError::DiskFull { .. }), "{error:?}");
+    assert_eq!(store.last_event_id().await.unwrap(), 1);
+    // SQLite has ended that transaction by itself; the next one is none the worse for it.
+    store.append_events(vec![event("b")]).await.unwrap();
+    assert_eq!(store.last_event_id().await.unwrap(), 2);
+
+    let _writing = store.begin().await.unwrap();
+    let hasty = sqlx::sqlite::SqliteConnectOptions::new().filename(at.path());
+    let mut hasty = hasty.busy_timeout(Duration::ZERO).connect().await.unwrap();
+    let error = hasty.begin_with("BEGIN IMMEDIATE").await.unwrap_err();
+    let error = StoreError::sql("write", at.path(), error);
+    assert!(matches!(error, StoreError::Busy { .. }), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_first_writers_make_one_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = location(&dir);
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..10_u16 {
+        let at = at.clone();
+        tasks.spawn(async move {
+            let _turn = WriterLock::acquire(&at, Duration::from_secs(30)).await.unwrap();
+            let store = match Store::open_for_writing(&at).await {
+                Err(StoreError::NoDatabase { .. }) => {
+                    let (made, lock) = own(&at).await;
+                    made.close().await.unwrap();
+                    drop(lock);
+                    Store::open_for_writing(&at).await.unwrap()
+                }
+                other => other.unwrap(),
+            };
+            add(&store, &format!("s{n}"), 2000 + n).await.unwrap();
+            store.close().await.unwrap();
+        });
+    }
+    tasks.join_all().await;
+    let reader = Store::open_for_reading(&at).await.unwrap().unwrap();
+    assert_eq!(reader.services(&node()).await.unwrap().len(), 10);
 }
