@@ -6,4 +6,5 @@ pub mod api;
 pub mod model;
 pub mod ops;
 pub mod rpc;
+pub mod serve;
 pub mod text;

@@ -1,0 +1,5 @@
+//! The server assembled.
+
+mod control;
+
+pub use control::{ControlBindError, ControlListener, RemainingCalls};
