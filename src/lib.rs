@@ -2,6 +2,7 @@
 //!
 //! The rooms and who may name whom are described in `ARCHITECTURE.md`; a test holds the walls.
 
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod host;

@@ -31,6 +31,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Descriptors kept free for the control plane, the database and upstream connections.
 const DESCRIPTOR_RESERVE: u64 = 256;
 
+/// Ports after a taken control port that a demo tries.
+const DEMO_TRIES: u16 = 100;
+
 /// A server that stands but does not serve yet. Dropping it gives everything back.
 pub struct Prepared {
     pub(super) server: Arc<Server>,
@@ -45,6 +48,7 @@ pub struct Prepared {
     pub(super) shutdown_timeout: Duration,
     pub(super) lang: Lang,
     pub(super) demo: Option<DemoPlan>,
+    pub(super) demo_notes: Vec<Message>,
     pub(super) attention: Vec<Message>,
 }
 
@@ -68,8 +72,9 @@ pub async fn prepare(
     // Direct writers wait until the rows they change are read and served: none falls between.
     let writer = WriterLock::acquire(&location, settings.timeout).await.map_err(store_fault)?;
     recover(&store, &node).await?;
-    let control = bind_control(listen, demo.is_some()).await?;
-    let url = format!("http://{}", control.local_addr());
+    let mut demo_notes = Vec::new();
+    let control = bind_control(listen, demo.is_some(), &mut demo_notes).await?;
+    let url = control.url();
     lock.set_url(&url).map_err(store_fault)?;
 
     let plane = start_plane(settings)?;
@@ -126,6 +131,7 @@ pub async fn prepare(
         shutdown_timeout: serve.shutdown_timeout,
         lang: settings.lang,
         demo,
+        demo_notes,
         attention,
     })
 }
@@ -192,29 +198,35 @@ async fn recover(store: &Store, node: &NodeName) -> Result<(), Fault> {
 }
 
 /// The control address; a demo takes the next free port where its own is taken.
-async fn bind_control(listen: SocketAddr, is_demo: bool) -> Result<ControlListener, Fault> {
-    let failure = match ControlListener::bind(listen) {
+async fn bind_control(
+    listen: SocketAddr,
+    is_demo: bool,
+    notes: &mut Vec<Message>,
+) -> Result<ControlListener, Fault> {
+    let failure = match ControlListener::bind(listen).await {
         Ok(listener) => return Ok(listener),
-        Err(ControlBindError::InUse) if is_demo => {
-            let next = listen.port().saturating_add(1)..=listen.port().saturating_add(100);
-            let free = next
-                .map(|port| SocketAddr::new(listen.ip(), port))
-                .find_map(|address| ControlListener::bind(address).ok());
-            match free {
-                Some(listener) => return Ok(listener),
-                None => ControlBindError::InUse,
-            }
-        }
         Err(failure) => failure,
     };
-    Err(match failure {
-        ControlBindError::InUse => taken_address_fault(listen).await,
-        ControlBindError::Permission => {
-            Fault::new(FaultKind::Denied, text::serve::control_address_denied(listen))
+    if let (ControlBindError::Taken { .. }, true) = (&failure, is_demo) {
+        for port in (1..=DEMO_TRIES).filter_map(|more| listen.port().checked_add(more)) {
+            let next = SocketAddr::new(listen.ip(), port);
+            if let Ok(listener) = ControlListener::bind(next).await {
+                notes.push(text::serve::demo_control_replaced(listen, listener.url()));
+                return Ok(listener);
+            }
         }
-        ControlBindError::Other(error) => {
-            let message = text::serve::control_address_failed(listen);
-            Fault::caused(FaultKind::Internal, message, &error)
+    }
+    Err(match &failure {
+        ControlBindError::Taken { address, .. } => taken_address_fault(*address).await,
+        ControlBindError::Denied { address, .. } => {
+            Fault::new(FaultKind::Denied, text::serve::control_address_denied(address))
+        }
+        ControlBindError::NotHere { address, .. } => {
+            Fault::usage(text::ops::address_not_here(address.ip()))
+        }
+        ControlBindError::Other { address, .. } => {
+            let message = text::serve::control_address_failed(address);
+            Fault::caused(FaultKind::Internal, message, &failure)
         }
     })
 }

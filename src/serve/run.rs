@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio_util::sync::CancellationToken;
+
 use super::build::Prepared;
 use super::demo;
 use super::force;
@@ -46,8 +48,10 @@ impl Prepared {
         // Its directory goes when this function ends, after the database is closed.
         let _demo = self.demo;
         let router = api::router(ops.clone()).merge(rpc::router(ops.clone()));
-        let router = api::guarded(router, control.local_addr());
-        let control = control.serve(router, &tasks);
+        let router = api::guarded(router, control.address());
+        let close_control = CancellationToken::new();
+        let closed = close_control.clone().cancelled_owned();
+        let control = tasks.spawn("control", Importance::Vital, control.run(router, closed));
         let syncing = sync::run(ops, server.clone(), stop.watch());
         let sync = tasks.spawn("status-sync", Importance::Helper, syncing);
         if let Err(error) = lock.set_phase(Phase::Ready) {
@@ -66,6 +70,7 @@ impl Prepared {
             node,
             lock,
             control,
+            close_control,
             sync,
             tasks,
             stop,
@@ -85,7 +90,11 @@ impl Prepared {
         self.server.set_attention(self.attention.clone());
         self.server.set_phase(Phase::Ready);
         let demo = match &self.demo {
-            Some(_) => Some(demo::set_up(&self.ops, tasks, &self.stop).await?),
+            Some(_) => {
+                let mut view = demo::set_up(&self.ops, tasks, &self.stop).await?;
+                view.notes.splice(0..0, self.demo_notes.iter().cloned());
+                Some(view)
+            }
             None => None,
         };
         let services = self.ops.list_services(&Selection::All).await?.services;

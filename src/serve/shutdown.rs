@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
-use super::control::ControlHandle;
+use super::control::RemainingCalls;
 use super::observer::Observer;
 use super::proxies::Running;
 use super::server::Server;
@@ -39,7 +40,8 @@ pub(super) struct Leaving {
     pub(super) store: Store,
     pub(super) node: NodeName,
     pub(super) lock: OwnerLock,
-    pub(super) control: ControlHandle,
+    pub(super) control: JoinHandle<RemainingCalls>,
+    pub(super) close_control: CancellationToken,
     pub(super) sync: JoinHandle<()>,
     pub(super) tasks: Tasks,
     pub(super) stop: Stop,
@@ -73,7 +75,9 @@ pub(super) async fn run(leaving: Leaving) -> Ended {
     if let Err(error) = lock.set_phase(Phase::Draining) {
         tracing::debug!(%error, "the holder's file still says ready");
     }
-    control.close();
+    leaving.close_control.cancel();
+    // Its task panicked or hangs: nothing of it can be waited for, the runtime's end takes it.
+    let calls = tokio::time::timeout(QUICK, control).await.ok().and_then(Result::ok);
     told.done(step, text::serve::step_control_closed());
 
     // 2. and 3. The status synchronisation has heard the stop; there are no leases to give back.
@@ -105,7 +109,9 @@ pub(super) async fn run(leaving: Leaving) -> Ended {
     server.proxies.stop_plane();
     told.announce_closing();
     server.progress.end();
-    control.end(QUICK.min(budget.left(Instant::now()))).await;
+    if let Some(calls) = calls {
+        tokio::time::timeout(QUICK.min(budget.left(Instant::now())), calls.end()).await.ok();
+    }
     let left = tasks.ended(Instant::now() + QUICK.min(budget.left(Instant::now()))).await;
     if !left.is_empty() {
         tracing::debug!(tasks = ?left, "tasks end with the process");
