@@ -3,7 +3,13 @@
 // Signals, uids and pasted shell commands are those of a Unix system.
 #![cfg(unix)]
 
+/// Traffic at a stop: nothing asked is lost, what does not end is cut and listed.
+mod drain;
+/// Starting, stopping, and what the next start finds.
+mod serve_and_stop;
 /// What the tests share.
 mod support;
+/// Changing the active target under load.
+mod switching;
 /// The rooms of the source name only the rooms they may.
 mod walls;
