@@ -5,6 +5,8 @@
 
 /// Traffic at a stop: nothing asked is lost, what does not end is cut and listed.
 mod drain;
+/// What passes through a proxy, and how.
+mod proxying;
 /// Starting, stopping, and what the next start finds.
 mod serve_and_stop;
 /// What the tests share.
