@@ -3,12 +3,18 @@
 // Signals, uids and pasted shell commands are those of a Unix system.
 #![cfg(unix)]
 
+/// Which server a command asks, and what it does without one.
+mod clients;
+/// The control port: documents, metrics, gRPC, and whom it turns away.
+mod control_api;
 /// Traffic at a stop: nothing asked is lost, what does not end is cut and listed.
 mod drain;
 /// What passes through a proxy, and how.
 mod proxying;
 /// Starting, stopping, and what the next start finds.
 mod serve_and_stop;
+/// The registry of services, through a server and without one.
+mod services;
 /// What the tests share.
 mod support;
 /// Changing the active target under load.

@@ -68,7 +68,6 @@ const CORPUS: &[(&str, &str)] = &[
     ("a space in the target", "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("no version", "GET /\r\nHost: a\r\n\r\n"),
     ("a version of its own", "GET / HTTP/3.7\r\nHost: a\r\n\r\n"),
-    ("a fragment in the target", "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("no request at all", "\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n"),
 ];
 

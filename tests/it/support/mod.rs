@@ -7,6 +7,7 @@
 //! is started is ended by the drop of its value.
 
 mod catalogue;
+mod grpc;
 mod h2;
 mod http1;
 mod load;
@@ -19,6 +20,7 @@ mod wait;
 mod ws;
 
 pub use catalogue::{assert_in_order, sentence_like};
+pub use grpc::Grpc;
 pub use h2::{HyperUpstream, TlsIdentity, h2_request, runtime};
 pub use http1::{Broken, Head, Response, Wire, get};
 pub use load::{Load, Outcome};
