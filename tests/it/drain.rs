@@ -10,8 +10,8 @@ use rustix::process::Signal;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{
-    Broken, Load, Outcome, Pmctl, Script, Upstream, Wire, WsEcho, free_port, free_ports, get,
-    is_listening, noise, wait_until, ws_connect,
+    Broken, Load, Pmctl, Script, Upstream, Wire, WsEcho, free_port, free_ports, get, is_listening,
+    noise, wait_until, ws_connect,
 };
 
 const SERVICES: usize = 5;
@@ -49,17 +49,7 @@ fn under_full_load_every_request_written_before_the_signal_is_answered_whole() {
     server.signal(Signal::TERM);
     assert_eq!(server.wait_exit(), 0, "{server}");
     let report = load.finish();
-    let bad: Vec<_> = report
-        .records
-        .iter()
-        .filter(|record| match &record.outcome {
-            Outcome::Whole => false,
-            Outcome::Wrong(_) | Outcome::Torn(_) => true,
-            Outcome::Unanswered(_) => record.sent < signalled,
-        })
-        .collect();
-    let (total, some) = (report.records.len(), &bad[..bad.len().min(10)]);
-    assert!(bad.is_empty(), "{} of {total} requests failed: {some:#?}\n{server}", bad.len());
+    report.assert_all_answered(Some(signalled), &server.to_string());
     assert!(ports.iter().all(|port| !is_listening(*port)), "a listener is left");
     for (name, row) in pmctl.rows() {
         assert_eq!(row, ("running".to_owned(), "stopped".to_owned()), "{name}");

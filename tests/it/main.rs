@@ -3,6 +3,8 @@
 // Signals, uids and pasted shell commands are those of a Unix system.
 #![cfg(unix)]
 
+/// Wrong input and a world that does not allow it.
+mod bad_input;
 /// Which server a command asks, and what it does without one.
 mod clients;
 /// The control port: documents, metrics, gRPC, and whom it turns away.
@@ -11,6 +13,8 @@ mod control_api;
 mod drain;
 /// What passes through a proxy, and how.
 mod proxying;
+/// Many services and large bodies.
+mod scale;
 /// Starting, stopping, and what the next start finds.
 mod serve_and_stop;
 /// The registry of services, through a server and without one.

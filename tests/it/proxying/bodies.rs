@@ -1,6 +1,6 @@
 //! Bodies and their framing.
 
-use super::proxy_to;
+use super::{proxy_to, proxy_with};
 use crate::support::{Broken, Script, Upstream, Wire, noise};
 
 #[test]
@@ -62,6 +62,22 @@ fn requests_written_ahead_are_answered_in_their_order() {
     for n in 0..20 {
         assert_eq!(client.response().text(), format!("{n:04}"));
     }
+    server.stop();
+}
+
+#[test]
+fn one_client_after_another_is_served_over_one_connection_to_the_target() {
+    let upstream = Upstream::echo();
+    // One worker, so that there is one pool.
+    let (_pmctl, server, port) = proxy_with(&upstream.url(), "[server]\nworkers = 1\n");
+    for n in 0..50 {
+        let mut client = Wire::to(port);
+        let answer = client.ask("POST", "/", "Connection: close\r\n", b"body");
+        assert_eq!(answer.text(), "body", "{n}");
+        assert!(answer.head.has_token("connection", "close"), "{answer:?}");
+        client.until_closed();
+    }
+    assert_eq!((upstream.requests(), upstream.connections()), (50, 1));
     server.stop();
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::header::HeaderValue;
 use hyper::service::service_fn;
@@ -97,11 +97,12 @@ impl HyperUpstream {
                         runtime.handle().spawn(async move {
                             match tls {
                                 None => serve(stream).await,
-                                Some(tls) => match tls.accept(stream).await {
-                                    Ok(stream) => serve(stream).await,
-                                    // A client that does not trust us goes away.
-                                    Err(_) => {}
-                                },
+                                // A client that does not trust us goes away.
+                                Some(tls) => {
+                                    if let Ok(stream) = tls.accept(stream).await {
+                                        serve(stream).await;
+                                    }
+                                }
                             }
                         });
                     }
@@ -169,9 +170,4 @@ where
     runtime.block_on(async {
         tokio::time::timeout(super::DEADLINE, asked).await.expect("an answer within the deadline")
     })
-}
-
-/// An HTTP/2 request with a whole body.
-pub fn full(bytes: impl Into<Bytes>) -> Full<Bytes> {
-    Full::new(bytes.into())
 }

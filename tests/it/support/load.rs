@@ -10,7 +10,7 @@ use super::http1::{Broken, Response, Wire};
 
 /// What became of one request.
 #[derive(Clone, Debug)]
-pub enum Outcome {
+enum Outcome {
     /// Answered whole, as the check wanted it.
     Whole,
     /// Answered whole, but not as it should be.
@@ -22,20 +22,41 @@ pub enum Outcome {
 }
 
 /// A request of the load.
-#[derive(Clone, Debug)]
-pub struct Record {
-    pub to: SocketAddr,
+struct Record {
+    to: SocketAddr,
     /// When its last byte had been handed to the kernel.
-    pub sent: Instant,
-    pub outcome: Outcome,
+    sent: Instant,
+    outcome: Outcome,
 }
 
 /// What all clients saw.
 #[derive(Default)]
 pub struct Report {
-    pub records: Vec<Record>,
+    records: Vec<Record>,
     /// Connections opened in all.
     pub connections: u64,
+}
+
+impl Report {
+    /// Every request but those that got no byte of an answer and were not sent before `excused`.
+    #[track_caller]
+    pub fn assert_all_answered(&self, excused: Option<Instant>, context: &str) {
+        let mut bad = Vec::new();
+        for Record { to, sent, outcome } in &self.records {
+            let why = match outcome {
+                Outcome::Whole => continue,
+                Outcome::Unanswered(_) if excused.is_some_and(|moment| *sent >= moment) => continue,
+                Outcome::Wrong(why) => format!("wrong answer: {why}"),
+                Outcome::Torn(broken) => format!("torn answer: {broken:?}"),
+                Outcome::Unanswered(broken) => format!("no answer: {broken:?}"),
+            };
+            let early = excused.map(|moment| moment.saturating_duration_since(*sent));
+            bad.push(format!("to {to}, sent {early:?} before the signal: {why}"));
+        }
+        let (failed, total) = (bad.len(), self.records.len());
+        bad.truncate(10);
+        assert!(failed == 0, "{failed} of {total} requests failed:\n{}\n{context}", bad.join("\n"));
+    }
 }
 
 pub struct Load {

@@ -15,19 +15,12 @@ pub fn is_listening(port: u16) -> bool {
     TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok()
 }
 
-/// Resident bytes of a process now.
-pub fn rss(pid: u32) -> u64 {
-    status_bytes(pid, "VmRSS:")
-}
-
-/// Most resident bytes a process ever had.
-pub fn peak_rss(pid: u32) -> u64 {
-    status_bytes(pid, "VmHWM:")
-}
-
-fn status_bytes(pid: u32, field: &str) -> u64 {
+/// Bytes of memory of its own that a process holds now; pages of the program's file, which an
+/// unoptimised build has many of, are not counted.
+#[track_caller]
+pub fn anonymous_memory(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("/proc/PID/status");
-    let line = status.lines().find(|line| line.starts_with(field)).expect("the memory field");
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("RssAnon");
     let kib = line.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok());
     kib.expect("a number of KiB") * 1024
 }

@@ -22,13 +22,13 @@ mod ws;
 pub use catalogue::{assert_in_order, sentence_like};
 pub use grpc::Grpc;
 pub use h2::{HyperUpstream, TlsIdentity, h2_request, runtime};
-pub use http1::{Broken, Head, Response, Wire, get};
-pub use load::{Load, Outcome};
-pub use machine::{is_listening, is_root, own_outside_address, peak_rss, rss};
+pub use http1::{Broken, Response, Wire, get};
+pub use load::Load;
+pub use machine::{anonymous_memory, is_listening, is_root, own_outside_address};
 pub use ports::{free_port, free_ports};
 pub use sandbox::{Pmctl, Ran};
 pub use server::Server;
-pub use upstream::{Exchange, Script, Upstream};
+pub use upstream::{Script, Upstream};
 pub use wait::{DEADLINE, wait_until, wait_within};
 pub use ws::{WsEcho, ws_connect};
 

@@ -123,13 +123,6 @@ impl Pmctl {
         }
     }
 
-    /// Gives the sandbox user everything in the sandbox (a no-op unless root gave up its rights).
-    pub fn give_away(&self, path: &Path) {
-        if self.uid.is_some() {
-            give_away(path);
-        }
-    }
-
     /// The program with `args`, not started.
     pub fn command(&self, args: &[&str]) -> Command {
         self.confine(Command::new(&self.program), args)

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::http1::{Response, Wire, get};
 use super::sandbox::show;
-use super::{Pmctl, free_port, peak_rss, rss, wait_until};
+use super::{Pmctl, free_port, wait_until};
 
 pub struct Server {
     child: Child,
@@ -142,16 +142,6 @@ impl Server {
 
     pub fn stdout(&self) -> String {
         fs::read_to_string(&self.stdout).unwrap_or_default()
-    }
-
-    /// Resident bytes now.
-    pub fn rss(&self) -> u64 {
-        rss(self.pid())
-    }
-
-    /// Most resident bytes so far.
-    pub fn peak_rss(&self) -> u64 {
-        peak_rss(self.pid())
     }
 }
 
