@@ -241,7 +241,7 @@ fn every_command_refuses(pmctl: &Pmctl, codes: &[i32], named: &str) {
 fn a_database_that_is_a_directory_is_refused() {
     let pmctl = Pmctl::new();
     fs::create_dir_all(pmctl.database()).expect("a directory");
-    every_command_refuses(&pmctl, &[1, 2], "directory");
+    every_command_refuses(&pmctl, &[1, 2], "pmctl.db");
     assert_eq!(fs::read_dir(pmctl.database()).expect("the directory").count(), 0);
 }
 

@@ -11,6 +11,10 @@ mod clients;
 mod control_api;
 /// Traffic at a stop: nothing asked is lost, what does not end is cut and listed.
 mod drain;
+/// The record of what happened.
+mod events;
+/// The tests' own clients and upstreams, with no proxy between them.
+mod harness;
 /// What passes through a proxy, and how.
 mod proxying;
 /// Many services and large bodies.

@@ -370,26 +370,3 @@ fn a_taken_port_is_a_failed_service_with_its_holder_named_and_not_a_failed_serve
     assert_eq!(Wire::to(port).get("/").text(), "hello");
     server.stop();
 }
-
-#[test]
-fn a_stop_while_clients_watch_events_ends_their_streams_and_the_server() {
-    let (pmctl, script, port) = (Pmctl::new(), Script::start(), free_port());
-    pmctl.add("web", port, &script.url());
-    let server = pmctl.serve();
-    let mut watcher = pmctl
-        .command(&["-o", "json", "events", "-f", "-n", "1"])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("a watcher");
-    let mut lines = std::io::BufReader::new(watcher.stdout.take().expect("its standard output"));
-    let mut first = String::new();
-    std::io::BufRead::read_line(&mut lines, &mut first).expect("an event");
-    let first: serde_json::Value = serde_json::from_str(&first).expect("JSON Lines");
-    assert!(first["action"].is_string(), "{first}");
-    server.stop();
-    let mut rest = String::new();
-    std::io::Read::read_to_string(&mut lines, &mut rest).expect("the rest of the stream");
-    wait_until("the end of the watcher", || {
-        watcher.try_wait().map_err(|e| e.to_string())?.ok_or_else(|| "still watching".to_owned())
-    });
-}

@@ -58,9 +58,13 @@ fn more_connections_than_allowed_are_503() {
     assert_eq!(refused.status, 503, "{refused:?}");
     third.until_closed();
     drop(held);
-    wait_until("a place for a new connection", || match Wire::to(port).get("/").status {
-        200 => Ok(()),
-        status => Err(status.to_string()),
+    wait_until("a place for a new connection", || {
+        let mut client = Wire::to(port);
+        let _ = client.try_send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        match client.try_response() {
+            Ok(response) if response.status == 200 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
     });
     server.stop();
 }

@@ -57,12 +57,12 @@ fn any_upgrade_the_target_agrees_to_becomes_a_tunnel_of_bytes() {
     let script = Script::start();
     let (_pmctl, server, port) = proxy_to(&script.url());
     let mut client = Wire::to(port);
-    // The first bytes of the new protocol come together with the head.
     client.send("GET /up HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: own/1\r\n\r\n");
     let mut origin = script.accept();
     let head = origin.head().expect("the head");
     assert!(head.has_token("connection", "upgrade"), "{head:?}");
     assert_eq!(head.field("upgrade"), Some("own/1"));
+    // The first bytes of the new protocol come together with the head.
     origin.send(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: own/1\r\n\r\n\0\x01up",
     );

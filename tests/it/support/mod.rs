@@ -17,6 +17,7 @@ mod sandbox;
 mod server;
 mod upstream;
 mod wait;
+mod watcher;
 mod ws;
 
 pub use catalogue::{assert_in_order, sentence_like};
@@ -30,6 +31,7 @@ pub use sandbox::{Pmctl, Ran};
 pub use server::Server;
 pub use upstream::{Script, Upstream};
 pub use wait::{DEADLINE, wait_until, wait_within};
+pub use watcher::Watcher;
 pub use ws::{WsEcho, ws_connect};
 
 /// Bytes without a pattern a buffer boundary could hide in: xorshift from a fixed seed.

@@ -58,16 +58,17 @@ impl Leases {
     }
 }
 
-/// First ports of all blocks outside the range outgoing connections are given, and away from the
-/// ports pmctl itself names as defaults (3000, 8080, 27721).
+/// First ports of all blocks outside the range outgoing connections are given, the range pmctl gives
+/// out for `--port auto`, and away from the ports it names itself (3000, 8080, 27721).
 fn blocks() -> impl Iterator<Item = u16> {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let mut bounds = range.split_whitespace().filter_map(|n| n.parse::<u16>().ok());
     let outgoing = bounds.next().unwrap_or(32_768)..=bounds.next().unwrap_or(60_999);
-    let taken = move |port: &u16| outgoing.contains(port) || outgoing.contains(&(port + BLOCK));
+    let automatic = 20_000..=29_999;
+    let taken = move |port: u16| outgoing.contains(&port) || automatic.contains(&port);
     (10_000..64_000)
         .step_by(usize::from(BLOCK))
-        .filter(move |first| !taken(first) && !(first..&(first + BLOCK)).contains(&&27_721))
+        .filter(move |first| !taken(*first) && !taken(first + BLOCK - 1))
 }
 
 fn bindable(port: u16) -> bool {

@@ -67,14 +67,15 @@ impl Pmctl {
     pub fn as_ordinary_user() -> Self {
         let mut pmctl = Self::new();
         if is_root() {
-            // The program may lie where `nobody` cannot reach it.
+            pmctl.uid = Some(NOBODY);
+            give_away(pmctl.dir.path());
+            // The program may lie where `nobody` cannot reach it. It stays root's: a link given away
+            // would give the original away too.
             let program = pmctl.dir.path().join("pmctl");
             if fs::hard_link(&pmctl.program, &program).is_err() {
                 fs::copy(&pmctl.program, &program).expect("a copy of the program");
             }
             pmctl.program = program;
-            pmctl.uid = Some(NOBODY);
-            give_away(pmctl.dir.path());
         }
         pmctl
     }
