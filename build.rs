@@ -22,6 +22,8 @@ fn compile_protos(out: &Path) -> Result<()> {
     let descriptors = protox::compile(["proto/pmctl/v1/control.proto"], ["proto"])?;
     let descriptor_path = out.join("pmctl.v1.bin");
     tonic_prost_build::configure()
+        // The client brings its own connection, so that it can tell why a call failed.
+        .build_transport(false)
         .file_descriptor_set_path(&descriptor_path)
         .compile_fds(descriptors.clone())?;
     // `compile_fds` takes the set ready-made and writes none, reflection needs it.

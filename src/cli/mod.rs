@@ -1,0 +1,4 @@
+//! The person's face.
+
+pub mod args;
+mod help;
