@@ -152,7 +152,8 @@ fn no_room_names_a_room_it_may_not() {
 fn every_room_has_a_sign_at_its_door_and_every_file_a_doc() {
     let mut wrong = Vec::new();
     for source in sources() {
-        if !source.text.starts_with("//!") {
+        // A room's unit tests that fill a file of their own need no sign.
+        if !source.text.starts_with("//!") && !source.path.ends_with("tests.rs") {
             wrong.push(format!("src/{}: does not begin with a module doc", source.path));
         }
     }
