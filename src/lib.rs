@@ -3,4 +3,5 @@
 //! The rooms and who may name whom are described in `ARCHITECTURE.md`; a test holds the walls.
 
 pub mod model;
+pub mod proxy;
 pub mod text;
