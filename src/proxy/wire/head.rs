@@ -340,9 +340,7 @@ fn is_authority(value: &[u8]) -> bool {
         }
         _ => {
             !host.is_empty()
-                && host
-                    .iter()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(b))
+                && host.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(b))
         }
     };
     // An empty port is allowed by the grammar (RFC 3986 section 3.2.3).
@@ -478,8 +476,16 @@ mod tests {
         let host = |lines: &str| {
             verdict(format!("GET / HTTP/1.1\r\n{lines}\r\n").as_bytes()).map(|head| head.is_some())
         };
-        let good =
-            ["a", "A.b-c_d:80", "a:", "127.0.0.1:8080", "[::1]", "[::ffff:1.2.3.4]:1", "%61", "a:0"];
+        let good = [
+            "a",
+            "A.b-c_d:80",
+            "a:",
+            "127.0.0.1:8080",
+            "[::1]",
+            "[::ffff:1.2.3.4]:1",
+            "%61",
+            "a:0",
+        ];
         for value in good {
             assert_eq!(host(&format!("Host: {value}\r\n")), Ok(true), "{value}");
         }
