@@ -406,6 +406,53 @@ async fn a_path_that_hyper_itself_refuses_ends_the_connection_too() {
     assert!(!answers.contains("/first"), "{answers}");
 }
 
+#[tokio::test]
+async fn an_upgrade_through_hyper_becomes_a_tunnel_with_nothing_lost() {
+    let (mut client, server) = tokio::io::duplex(64 * 1024);
+    let guarded = GuardedIo::new(server, LIMITS);
+    let state = guarded.state().clone();
+    let (hand_over, handed) = tokio::sync::oneshot::channel();
+    let hand_over = std::sync::Mutex::new(Some(hand_over));
+    let seen = state.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        assert_eq!(seen.begin_request(), Begun::Request { gated: true });
+        let sender = hand_over.lock().unwrap().take().unwrap();
+        assert!(sender.send(hyper::upgrade::on(request)).is_ok());
+        seen.tunnel();
+        let response = Response::builder()
+            .status(StatusCode::SWITCHING_PROTOCOLS)
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+            .body(Full::new(Bytes::new()));
+        async move { response }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(guarded), service)
+        .with_upgrades();
+    let echo = async {
+        let mut io = TokioIo::new(handed.await.unwrap().await.unwrap());
+        let mut bytes = [0; 9];
+        io.read_exact(&mut bytes).await.unwrap();
+        io.write_all(&bytes).await.unwrap();
+    };
+    let talk = async {
+        // Not HTTP, and there before the upgrade is accepted.
+        client.write_all(&[UPGRADE, b"\0\n\nab"].concat()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(client.read_u8().await.unwrap());
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101 "));
+        client.write_all(b"cd\0\r").await.unwrap();
+        let mut bytes = [0; 9];
+        client.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(&bytes, b"\0\n\nabcd\0\r");
+    };
+    let (served, (), ()) = tokio::join!(connection, echo, talk);
+    served.unwrap();
+    assert_eq!(state.phase(), WirePhase::Tunnel);
+}
+
 /// One request with its body in any framing.
 fn request() -> impl Strategy<Value = Vec<u8>> {
     let body = prop_oneof![
