@@ -9,6 +9,7 @@ pub mod host;
 pub mod lifecycle;
 pub mod model;
 pub mod ops;
+pub mod proxy;
 pub mod rpc;
 pub mod store;
 pub mod text;
