@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sysinfo::{
-    Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System, UpdateKind, Users,
+    Pid, Process, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System, UpdateKind,
 };
 
 use crate::model::{ProcessIdentity, Timestamp};
@@ -28,7 +28,7 @@ pub(super) fn refreshed(pids: &BTreeSet<u32>, kind: ProcessRefreshKind) -> Optio
 }
 
 /// Whether `sysinfo` shows the process as one that has ended.
-pub(super) fn is_zombie(process: &sysinfo::Process) -> bool {
+pub(super) fn is_zombie(process: &Process) -> bool {
     matches!(process.status(), ProcessStatus::Zombie | ProcessStatus::Dead)
 }
 
@@ -41,12 +41,11 @@ pub(super) fn describe(pids: &BTreeSet<u32>) -> BTreeMap<u32, Holder> {
     if pids.is_empty() {
         return BTreeMap::new();
     }
-    let Some(system) = refreshed(pids, kind) else { return BTreeMap::new() };
-    let users = Users::new_with_refreshed_list().ok();
+    let with_own = pids.iter().copied().chain([std::process::id()]).collect();
+    let Some(system) = refreshed(&with_own, kind) else { return BTreeMap::new() };
+    let name_of = user_names(&system);
     let describe = |pid: &u32| {
         let process = system.process(Pid::from_u32(*pid)).filter(|p| !is_zombie(p))?;
-        let user = process.effective_user_id().or(process.user_id());
-        let known = user.and_then(|id| users.as_ref()?.get_user_by_id(id));
         let words: Vec<_> = process.cmd().iter().map(|word| word.to_string_lossy()).collect();
         let command = match (words.is_empty(), process.exe()) {
             (false, _) => words.join(" "),
@@ -57,10 +56,10 @@ pub(super) fn describe(pids: &BTreeSet<u32>) -> BTreeMap<u32, Holder> {
         let holder = Holder {
             identity: platform::identity_of(*pid).ok()?,
             #[cfg(unix)]
-            uid: user.map(|id| **id),
+            uid: process.effective_user_id().map(|id| **id),
             #[cfg(not(unix))]
             uid: None,
-            user: known.map(|user| user.name().to_owned()),
+            user: name_of(process),
             command: Some(command),
             started_at: started.map(Timestamp::from_millis),
         };
@@ -69,13 +68,32 @@ pub(super) fn describe(pids: &BTreeSet<u32>) -> BTreeMap<u32, Holder> {
     pids.iter().filter_map(describe).collect()
 }
 
+/// Finds the name of the user a process runs as.
+#[cfg(unix)]
+fn user_names(_system: &System) -> impl Fn(&Process) -> Option<String> {
+    let names = super::user::UserNames::read();
+    move |process| names.of(**process.effective_user_id()?)
+}
+
+/// Finds the name of the user a process runs as, where that is our own. (The list of all users that
+/// `sysinfo` makes reads through a null pointer under Wine, and asks a domain for every one of them.)
+#[cfg(not(unix))]
+fn user_names(system: &System) -> impl Fn(&Process) -> Option<String> {
+    let own = system.process(Pid::from_u32(std::process::id()));
+    let own = own.and_then(|process| process.user_id().cloned());
+    move |process| {
+        let is_ours = own.is_some() && process.user_id() == own.as_ref();
+        is_ours.then(super::current_user_name)
+    }
+}
+
 pub(super) fn own_figures() -> ProcessFigures {
     let kind = ProcessRefreshKind::nothing().with_memory().with_cpu();
     let pid = std::process::id();
     let system = refreshed(&[pid].into(), kind);
     let own = system.as_ref().and_then(|system| system.process(Pid::from_u32(pid)));
     ProcessFigures {
-        resident_bytes: own.map(sysinfo::Process::memory),
+        resident_bytes: own.map(Process::memory),
         open_descriptors: None,
         cpu_seconds: own.map(|own| own.accumulated_cpu_time() as f64 / 1000.0),
         threads: None,

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     fn every_process_that_shares_the_port_is_found() {
         use std::os::fd::OwnedFd;
         use std::process::{Command, Stdio};

@@ -36,8 +36,6 @@ pub fn is_alive(identity: &ProcessIdentity) -> bool {
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
-    use std::process::Command;
-
     use super::*;
 
     #[test]
@@ -74,7 +72,7 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn a_child_lives_until_it_ends_even_before_it_is_waited_for() {
-        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let identity = platform::identity_of(child.id()).unwrap();
         assert_eq!(liveness(&identity), Liveness::Alive);
         child.kill().unwrap();

@@ -35,8 +35,9 @@ impl UserNames {
     /// From the system's directory.
     #[cfg(target_os = "macos")]
     pub(super) fn read() -> Self {
-        let users = sysinfo::Users::new_with_refreshed_list();
-        Self(users.list().iter().map(|user| (**user.id(), user.name().to_owned())).collect())
+        let users = sysinfo::Users::new_with_refreshed_list().ok();
+        let users = users.iter().flatten();
+        Self(users.map(|user| (**user.id(), user.name().to_owned())).collect())
     }
 
     #[cfg(not(target_os = "macos"))]

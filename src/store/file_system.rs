@@ -66,6 +66,7 @@ pub(super) fn create_private_directory(directory: &Path) -> io::Result<()> {
     if let Some(parent) = directory.parent() {
         create_private_directory(parent)?;
     }
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "only Unix adds to it"))]
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
@@ -112,6 +113,7 @@ fn hand_over(made: &File, path: &Path) -> io::Result<()> {
 
 /// Options that make a file of this user alone and never follow a symbolic link at its place.
 pub(super) fn private_file() -> fs::OpenOptions {
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "only Unix adds to it"))]
     let mut options = fs::OpenOptions::new();
     #[cfg(unix)]
     {
@@ -155,11 +157,11 @@ pub(super) fn is_readable(path: &Path) -> bool {
 }
 
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
 
     #[test]
-    #[cfg(target_os = "linux")]
     fn the_process_file_system_is_local_and_cannot_be_written() {
         assert_eq!(network_kind(Path::new("/proc")), None);
         assert_eq!(network_kind(Path::new("/no/such/place")), None);

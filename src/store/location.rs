@@ -79,6 +79,9 @@ impl Location {
             Err(error) => return Err(StoreError::io("find", &path, error)),
         }
         let nearest = path.ancestors().find(|p| p.exists()).unwrap_or(&path);
+        if nearest != path && !nearest.is_dir() {
+            return Err(failed(io::ErrorKind::NotADirectory.into()));
+        }
         if let Some(kind) = file_system::network_kind(nearest) {
             return Err(StoreError::NetworkFileSystem { path, kind });
         }
@@ -165,13 +168,14 @@ mod tests {
     #[test]
     fn every_spelling_of_a_sqlite_url_leads_to_its_path_and_back() {
         let dir = tempfile::tempdir().unwrap();
-        let dir = dir.path().canonicalize().unwrap();
-        let file = dir.join("订单 a%?.db");
+        let dir = plain(dir.path().canonicalize().unwrap());
+        let file = dir.join("订单 a%#.db");
         let by_path = Location::from_path(&file).unwrap();
         assert_eq!(by_path.path(), file);
-        assert!(by_path.url().ends_with("订单 a%25%3F.db"), "{}", by_path.url());
+        assert!(by_path.url().ends_with("订单 a%25%23.db"), "{}", by_path.url());
         assert_eq!(Location::from_url(&by_path.url()).unwrap(), by_path);
-        let relative = std::env::current_dir().unwrap().canonicalize().unwrap().join("x.db");
+        let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+        let relative = plain(here).join("x.db");
         for url in ["sqlite:x.db", "sqlite://x.db", "SQLite:./x.db"] {
             assert_eq!(Location::from_url(url).unwrap().path(), relative, "{url}");
         }

@@ -19,7 +19,7 @@ const MAX_PART: usize = 100;
 /// The file, locked by us alone; dropping it releases the lock.
 #[derive(Debug)]
 pub(super) struct LockFile {
-    _file: File,
+    file: File,
 }
 
 /// What came of one try.
@@ -64,7 +64,7 @@ impl LockFile {
                 continue;
             }
             if attempt {
-                return Ok(Attempt::Locked(Self { _file: file }));
+                return Ok(Attempt::Locked(Self { file }));
             }
             // Whoever only asks has it shared, so a shared lock tells the two apart.
             return match is_held(&file).map_err(failed)? {
@@ -86,9 +86,21 @@ impl LockFile {
     }
 }
 
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        // Closing it does the same, on Windows a little later.
+        let _ = self.file.unlock();
+    }
+}
+
+/// Whether somebody else than this handle, which holds nothing, holds the lock.
 fn is_held(file: &File) -> io::Result<bool> {
     match file.try_lock_shared() {
-        Ok(()) => file.unlock().map(|()| false),
+        Ok(()) => {
+            // As in `drop`.
+            let _ = file.unlock();
+            Ok(false)
+        }
         Err(TryLockError::WouldBlock) => Ok(true),
         Err(TryLockError::Error(error)) => Err(error),
     }
