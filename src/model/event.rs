@@ -1,11 +1,13 @@
 //! What happened: started, stopped, killed, healed, refused.
 
+use std::fmt;
+use std::net::SocketAddr;
+
 use serde::{Serialize, Serializer};
 
 use super::Timestamp;
 use super::state::words;
 use crate::text::Message;
-use std::fmt;
 
 words! {
     /// What was done. Stored by its word: a word is never renamed.
@@ -76,6 +78,18 @@ impl Serialize for Actor {
     }
 }
 
+/// Who calls the control plane: the address of the far end of the connection. The accept loop puts
+/// it into the extensions of every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+impl Peer {
+    /// The caller as events name it.
+    pub fn actor(self) -> Actor {
+        Actor::Control(self.0.to_string())
+    }
+}
+
 /// One row of the append-only record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -94,4 +108,9 @@ pub struct Event {
     pub outcome: String,
     /// More, as a sentence; in English where the catalogue no longer has it.
     pub detail: Option<Message>,
+}
+
+impl Event {
+    /// The most events one call of the control plane gives.
+    pub const MAX_PAGE: u32 = 10_000;
 }

@@ -19,7 +19,7 @@ mod state;
 mod target;
 mod time;
 
-pub use event::{Actor, Event, EventAction, Outcome};
+pub use event::{Actor, Event, EventAction, Outcome, Peer};
 pub use fault::{Fault, FaultKind};
 pub use identity::ProcessIdentity;
 pub use name::{NodeName, ServiceName, TargetName};
@@ -27,7 +27,7 @@ pub use port::{Port, PortChoice, PortRange, parse_ports};
 pub use report::{
     ActionItem, ActionReport, Applied, Counters, Cut, EventsReport, HolderView, PortState,
     PortView, PortsReport, ServerState, ServerView, ServiceView, ServicesReport, ShutdownProgress,
-    ShutdownStep, Source, StatusCounts, StatusReport, StepState, TargetView,
+    ShutdownStep, Source, StatusCounts, StatusReport, StepState, Success, TargetView,
 };
 pub use request::{NewService, NewTarget, Selection, ServicePatch};
 pub use service::{Service, ServiceId, Target};

@@ -1,0 +1,234 @@
+//! Who a request is addressed to and which page made it, before anything else is looked at.
+//!
+//! A web page can make a browser send requests to loopback addresses. What it cannot do is choose
+//! their `Origin`, nor their `Host` beyond the names that resolve to it; so a request must be
+//! addressed to this listener by address or as localhost, and if it comes from a page, from one of
+//! this listener's own.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use http::header::{HOST, ORIGIN};
+use http::uri::{Authority, Uri};
+use http::{HeaderMap, HeaderName};
+
+use super::answer::refusal;
+use crate::model::{Fault, FaultKind};
+use crate::text::{self, Message};
+
+/// PERMISSION_DENIED.
+const GRPC_DENIED: u8 = 7;
+/// What a URL of the scheme `http` means that names no port.
+const DEFAULT_PORT: u16 = 80;
+
+/// `router` with the guard of the listener at `address` before every route and fallback of it.
+pub fn guarded(router: Router, address: SocketAddr) -> Router {
+    router.layer(middleware::from_fn_with_state(address, check))
+}
+
+async fn check(State(address): State<SocketAddr>, request: Request, next: Next) -> Response {
+    match verdict(address, request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(message) => {
+            let fault = Fault::new(FaultKind::Denied, message);
+            refusal(request.headers(), fault.into(), GRPC_DENIED)
+        }
+    }
+}
+
+fn verdict(address: SocketAddr, uri: &Uri, headers: &HeaderMap) -> Result<(), Message> {
+    let host_denied = |shown: &str| text::control::host_not_allowed(shown.escape_debug(), address);
+    // HTTP/2 says it in `:authority`, HTTP/1 in `Host`, and either may say it twice.
+    let in_target = uri.authority().map(Authority::as_str);
+    let in_field = one(headers, &HOST).map_err(host_denied)?;
+    if in_target.is_none() && in_field.is_none() {
+        return Err(host_denied(""));
+    }
+    for host in in_target.into_iter().chain(in_field) {
+        if !is_own(address, host) {
+            return Err(host_denied(host));
+        }
+    }
+    let origin_denied = |shown: &str| text::control::origin_not_allowed(shown.escape_debug());
+    match one(headers, &ORIGIN).map_err(origin_denied)? {
+        Some(origin) => match origin.strip_prefix("http://") {
+            Some(host) if is_own(address, host) => Ok(()),
+            _ => Err(origin_denied(origin)),
+        },
+        None => Ok(()),
+    }
+}
+
+/// The value of a field that stands there once or not at all; otherwise what to show of it.
+fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, &'a str> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let value = value.to_str().map_err(|_| "?")?;
+    match values.next() {
+        Some(_) => Err(value),
+        None => Ok(Some(value)),
+    }
+}
+
+/// Whether `host` (`name`, `name:port`, an IPv6 address in brackets) is this listener: its address,
+/// localhost or a loopback address, with its port.
+fn is_own(address: SocketAddr, host: &str) -> bool {
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((name, "")) => (Name::V6(name), None),
+            Some((name, port)) => match port.strip_prefix(':') {
+                Some(port) => (Name::V6(name), Some(port)),
+                None => return false,
+            },
+            None => return false,
+        },
+        None => match host.split_once(':') {
+            Some((name, port)) => (Name::Other(name), Some(port)),
+            None => (Name::Other(host), None),
+        },
+    };
+    let port = match port {
+        // `u16::from_str` takes a leading plus sign.
+        Some(port) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => port.parse(),
+        Some(_) => return false,
+        None => Ok(DEFAULT_PORT),
+    };
+    port == Ok(address.port()) && name.is_own(address.ip())
+}
+
+enum Name<'a> {
+    /// What stood between brackets.
+    V6(&'a str),
+    Other(&'a str),
+}
+
+impl Name<'_> {
+    fn is_own(&self, own: IpAddr) -> bool {
+        match self {
+            Self::V6(text) => text
+                .parse::<Ipv6Addr>()
+                .is_ok_and(|ip| own == IpAddr::V6(ip) || ip == Ipv6Addr::LOCALHOST),
+            Self::Other(text) => {
+                text.eq_ignore_ascii_case("localhost")
+                    || text
+                        .parse::<Ipv4Addr>()
+                        .is_ok_and(|ip| own == IpAddr::V4(ip) || ip == Ipv4Addr::LOCALHOST)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    const OWN: &str = "127.0.0.1:3000";
+
+    fn code(
+        own: &str,
+        uri: &'static str,
+        fields: &[(HeaderName, &'static str)],
+    ) -> Result<(), &'static str> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        let own = own.parse().unwrap_or_else(|e| panic!("{own}: {e}"));
+        verdict(own, &Uri::from_static(uri), &headers).map_err(|message| message.code())
+    }
+
+    const HOST_DENIED: Result<(), &str> = Err("host-not-allowed");
+    const ORIGIN_DENIED: Result<(), &str> = Err("origin-not-allowed");
+
+    #[test]
+    fn a_request_addressed_to_this_listener_passes() {
+        for (own, host) in [
+            (OWN, "127.0.0.1:3000"),
+            (OWN, "localhost:3000"),
+            (OWN, "LocalHost:3000"),
+            (OWN, "[::1]:3000"),
+            (OWN, "[0:0:0:0:0:0:0:1]:3000"),
+            ("[::1]:3000", "[::1]:3000"),
+            ("[::1]:3000", "127.0.0.1:3000"),
+            ("127.0.0.5:3000", "127.0.0.5:3000"),
+            ("192.0.2.7:3000", "192.0.2.7:3000"),
+            ("[2001:db8::7]:3000", "[2001:DB8:0::7]:3000"),
+            ("127.0.0.1:80", "localhost"),
+            ("[::1]:80", "[::1]"),
+        ] {
+            assert_eq!(code(own, "/", &[(HOST, host)]), Ok(()), "{host} at {own}");
+        }
+        // HTTP/2, and the absolute form of HTTP/1.1.
+        assert_eq!(code(OWN, "http://localhost:3000/x", &[]), Ok(()));
+        assert_eq!(code(OWN, "http://localhost:3000/x", &[(HOST, OWN)]), Ok(()));
+    }
+
+    #[test]
+    fn a_request_addressed_to_anything_else_is_refused() {
+        for host in [
+            "evil.example:3000",
+            "evil.example",
+            "127.0.0.1",
+            "127.0.0.1:3001",
+            "127.0.0.1:",
+            "127.0.0.1:+3000",
+            "127.0.0.1:03000x",
+            "127.0.0.2:3000",
+            "127.1:3000",
+            "0.0.0.0:3000",
+            "localhost.:3000",
+            "localhost.evil.example:3000",
+            "user@localhost:3000",
+            "[::2]:3000",
+            "[::1%25lo]:3000",
+            "[::1]3000",
+            "[::1",
+            "::1:3000",
+            "[127.0.0.1]:3000",
+            "[::ffff:127.0.0.1]:3000",
+            "",
+            " localhost:3000",
+        ] {
+            assert_eq!(code(OWN, "/", &[(HOST, host)]), HOST_DENIED, "{host:?}");
+        }
+        assert_eq!(code(OWN, "/", &[]), HOST_DENIED, "no host at all");
+        assert_eq!(code(OWN, "/", &[(HOST, OWN), (HOST, OWN)]), HOST_DENIED, "twice");
+        assert_eq!(code(OWN, "http://evil.example:3000/", &[(HOST, OWN)]), HOST_DENIED);
+        assert_eq!(code(OWN, "http://localhost:3000/", &[(HOST, "evil.example")]), HOST_DENIED);
+    }
+
+    #[test]
+    fn only_this_listener_s_own_pages_may_call() {
+        let with = |origin| code(OWN, "/", &[(HOST, OWN), (ORIGIN, origin)]);
+        assert_eq!(with("http://127.0.0.1:3000"), Ok(()));
+        assert_eq!(with("http://localhost:3000"), Ok(()));
+        for origin in [
+            "null",
+            "",
+            "https://127.0.0.1:3000",
+            "http://127.0.0.1:3001",
+            "http://127.0.0.1",
+            "http://127.0.0.1:3000/",
+            "http://evil.example",
+            "http://localhost:3000.evil.example",
+            "http://localhost:3000@evil.example",
+            "HTTP://localhost:3000",
+            "file://",
+            "chrome-extension://abcdef",
+        ] {
+            assert_eq!(with(origin), ORIGIN_DENIED, "{origin:?}");
+        }
+        let own = "http://127.0.0.1:3000";
+        let twice = [(HOST, OWN), (ORIGIN, own), (ORIGIN, own)];
+        assert_eq!(code(OWN, "/", &twice), ORIGIN_DENIED, "twice");
+        let evil_host = [(HOST, "evil.example"), (ORIGIN, own)];
+        assert_eq!(code(OWN, "/", &evil_host), HOST_DENIED, "the host counts first");
+    }
+}
