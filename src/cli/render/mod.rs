@@ -26,7 +26,8 @@ mod units;
 #[cfg(test)]
 mod testing;
 
+pub use action::ActionView;
 pub use live::{Live, LiveWriter};
 pub use output::Output;
-pub use shutdown::{ShutdownLines, ShutdownView};
+pub use shutdown::ShutdownView;
 pub use style::Style;

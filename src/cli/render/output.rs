@@ -1,24 +1,26 @@
 //! The two streams, and what may be said on each.
 
 use std::io::{self, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
+use super::shutdown::ShutdownDocument;
 use super::table::{Paint, finish, painted};
 use super::{Live, Style, escape};
 use crate::cli::args::Stop;
-use crate::cli::exit::ExitCode;
+use crate::cli::exit::Exit;
 use crate::config::OutputFormat;
 use crate::model::{Fault, FaultKind, Timestamp};
 use crate::text::{self, Message};
 
-/// Where results, notes and failures go. Shared by reference; each call writes whole lines.
+/// Where results, notes and failures go. Cheap to clone; each call writes whole lines.
+#[derive(Clone)]
 pub struct Output {
     style: Style,
     clock: fn() -> Timestamp,
     live: Live,
-    streams: Mutex<Streams>,
+    streams: Arc<Mutex<Streams>>,
 }
 
 struct Streams {
@@ -28,6 +30,8 @@ struct Streams {
     is_stream: bool,
     /// A JSON document was written.
     has_document: bool,
+    /// What a shutdown went through, to stand in the document that tells its end.
+    shutdown: Option<ShutdownDocument>,
     /// Standard output takes no more. `Some(None)`: its reader went away.
     out_failure: Option<Option<io::Error>>,
 }
@@ -37,12 +41,16 @@ struct Failure<'a> {
     success: bool,
     error: String,
     code: &'a str,
+    #[serde(flatten)]
+    shutdown: Option<ShutdownDocument>,
 }
 
 #[derive(Serialize)]
-struct Done {
+struct Done<'a> {
     success: bool,
-    message: String,
+    message: &'a Message,
+    #[serde(flatten)]
+    shutdown: Option<ShutdownDocument>,
 }
 
 impl Output {
@@ -58,9 +66,16 @@ impl Output {
         err: Box<dyn Write + Send>,
         clock: fn() -> Timestamp,
     ) -> Self {
-        let streams =
-            Streams { out, err, is_stream: false, has_document: false, out_failure: None };
-        Self { style, clock, live: Live::new(style.live), streams: Mutex::new(streams) }
+        let streams = Streams {
+            out,
+            err,
+            is_stream: false,
+            has_document: false,
+            shutdown: None,
+            out_failure: None,
+        };
+        let streams = Arc::new(Mutex::new(streams));
+        Self { style, clock, live: Live::new(style.live), streams }
     }
 
     /// How it looks.
@@ -71,6 +86,11 @@ impl Output {
     /// Where bars are drawn, and a writer for the log that gets along with them.
     pub fn live(&self) -> Live {
         self.live.clone()
+    }
+
+    /// Whether log lines on standard error are coloured.
+    pub fn serve_log_style(&self) -> bool {
+        self.style.error_color
     }
 
     /// False once the reader of standard output went away or its disk is full: a command that keeps
@@ -103,10 +123,16 @@ impl Output {
 
     /// A result that is one sentence; with JSON `{"success":true,"message":…}`.
     pub fn done(&self, message: &Message) {
-        match self.is_json() {
-            true => self.document(&Done { success: true, message: message.to_string() }),
-            false => self.line_out(&self.sentence(message)),
+        if !self.is_json() {
+            return self.line_out(&self.sentence(message));
         }
+        let shutdown = self.streams().shutdown.take();
+        if shutdown.as_ref().is_some_and(|shutdown| shutdown.forced) {
+            let forced = text::cli::shutdown_was_forced();
+            let (error, code) = (forced.to_string(), forced.code());
+            return self.document(&Failure { success: false, error, code, shutdown });
+        }
+        self.document(&Done { success: true, message, shutdown });
     }
 
     /// Something worth knowing, on standard error; not with `-q`.
@@ -132,7 +158,7 @@ impl Output {
 
     /// A failure: the sentence and its causes on standard error, or the failure document on
     /// standard output. After a document that stands alone it goes to standard error with JSON too.
-    pub fn fault(&self, fault: &Fault) -> ExitCode {
+    pub fn fault(&self, fault: &Fault) -> Exit {
         match self.is_json() && self.may_write_document() {
             true => self.failure_document(&fault.to_string(), fault.message.code()),
             false => self.fault_lines(fault),
@@ -141,7 +167,7 @@ impl Output {
     }
 
     /// Mistakes of a command line or of settings, all of them. `mistakes` is not empty.
-    pub fn mistakes(&self, mistakes: &[Message]) -> ExitCode {
+    pub fn mistakes(&self, mistakes: &[Message]) -> Exit {
         if self.is_json() && self.may_write_document() {
             let sentences: Vec<String> = mistakes.iter().map(Message::to_string).collect();
             let code = match mistakes {
@@ -158,16 +184,16 @@ impl Output {
     }
 
     /// Why a command line is not carried out: a page that was asked for, or what is wrong with it.
-    pub fn stop(&self, stop: &Stop) -> ExitCode {
+    pub fn stop(&self, stop: &Stop) -> Exit {
         match stop {
             Stop::Wrong(mistakes) => self.mistakes(mistakes),
             Stop::Page(page) => {
                 self.write_out(&coloured(page, self.style.color));
-                ExitCode::Success
+                Exit::Success
             }
             Stop::Clap(error) if !error.use_stderr() => {
                 self.write_out(&coloured(&error.render(), self.style.color));
-                ExitCode::Success
+                Exit::Success
             }
             Stop::Clap(error) => {
                 let page = error.render();
@@ -186,14 +212,14 @@ impl Output {
                     }
                     false => self.write_err(&coloured(&page, self.style.error_color)),
                 }
-                ExitCode::Usage
+                Exit::Usage
             }
         }
     }
 
     /// Writes out what is left. `code`, or failure where standard output could not be written (a
     /// reader that went away had what it wanted).
-    pub fn finish(&self, code: ExitCode) -> ExitCode {
+    pub fn finish(&self, code: Exit) -> Exit {
         let mut streams = self.streams();
         if streams.out_failure.is_none()
             && let Err(error) = streams.out.flush()
@@ -206,7 +232,7 @@ impl Output {
                 drop(streams);
                 let message = text::cli::output_failed();
                 self.fault_lines(&Fault::caused(FaultKind::Internal, message, &error));
-                code.max(ExitCode::Failed)
+                code.max(Exit::Failure)
             }
             other => {
                 streams.out_failure = other;
@@ -260,12 +286,18 @@ impl Output {
         self.labelled(Paint::Bad, &text::cli::label_error(), &fault.message);
         let label = text::cli::label_cause().render(self.style.lang);
         for cause in &fault.causes {
-            self.write_err(&format!("  {label} {}\n", escape::lines(cause)));
+            self.write_err(&format!("  {label}{}\n", escape::lines(cause)));
         }
     }
 
     fn failure_document(&self, error: &str, code: &str) {
-        self.document(&Failure { success: false, error: error.to_owned(), code });
+        let shutdown = self.streams().shutdown.take();
+        self.document(&Failure { success: false, error: error.to_owned(), code, shutdown });
+    }
+
+    /// Keeps what a shutdown went through for the document that tells its end.
+    pub(super) fn keep_shutdown(&self, shutdown: ShutdownDocument) {
+        self.streams().shutdown = Some(shutdown);
     }
 
     fn may_write_document(&self) -> bool {
@@ -273,9 +305,13 @@ impl Output {
         streams.is_stream || !streams.has_document
     }
 
+    pub(super) fn error(&self, message: &Message) {
+        self.labelled(Paint::Bad, &text::cli::label_error(), message);
+    }
+
     fn labelled(&self, paint: Paint, label: &Message, message: &Message) {
         let label = painted(paint, &label.render(self.style.lang));
-        self.write_err(&format!("{label} {}\n", self.sentence(message)));
+        self.write_err(&format!("{label}{}\n", self.sentence(message)));
     }
 
     fn write_err(&self, text: &str) {
@@ -331,7 +367,7 @@ mod tests {
         let message = text::model::service_not_found("a\u{7}b");
         let fault = Fault::caused(FaultKind::Unavailable, message, &cause);
         let (output, streams) = capture(Style::default());
-        assert_eq!(output.fault(&fault), ExitCode::Unavailable);
+        assert_eq!(output.fault(&fault), Exit::Unavailable);
         let expected = "error: no service is named `a\\u{7}b`; `pmctl service list` shows all of \
                         them\n  caused by: disk \\u{1b}[31m on fire\n";
         assert_eq!((streams.out(), streams.err()), (String::new(), expected.to_owned()));
@@ -345,7 +381,7 @@ mod tests {
 
         let (output, streams) = capture(zh());
         output.fault(&fault);
-        assert!(streams.err().starts_with("错误： 没有名为“a\\u{7}b”的服务"), "{}", streams.err());
+        assert!(streams.err().starts_with("错误：没有名为“a\\u{7}b”的服务"), "{}", streams.err());
     }
 
     #[test]
@@ -370,7 +406,7 @@ mod tests {
     fn several_mistakes_are_a_line_each_and_one_document() {
         let mistakes = [text::model::name_empty("service"), text::model::port_out_of_range("0")];
         let (output, streams) = capture(Style::default());
-        assert_eq!(output.mistakes(&mistakes), ExitCode::Usage);
+        assert_eq!(output.mistakes(&mistakes), Exit::Usage);
         assert_eq!(streams.err().lines().count(), 2);
         let (output, streams) = capture(json_style());
         output.mistakes(&mistakes);
@@ -391,7 +427,7 @@ mod tests {
         };
         let (code, document) = refuse("pmctl status --nonsense");
         let document = document.unwrap();
-        assert_eq!((code, &document["code"]), (ExitCode::Usage, &"usage".into()));
+        assert_eq!((code, &document["code"]), (Exit::Usage, &"usage".into()));
         assert_eq!(document["error"], "unexpected argument '--nonsense' found");
         let (_, document) = refuse("pmctl");
         assert!(document.unwrap()["error"].as_str().is_some_and(|e| e.contains("pmctl help")));
@@ -400,8 +436,8 @@ mod tests {
     #[test]
     fn a_reader_that_went_away_is_no_failure_but_a_full_disk_is() {
         for (kind, expected) in [
-            (io::ErrorKind::BrokenPipe, ExitCode::Success),
-            (io::ErrorKind::StorageFull, ExitCode::Failed),
+            (io::ErrorKind::BrokenPipe, Exit::Success),
+            (io::ErrorKind::StorageFull, Exit::Failure),
         ] {
             let clock = || Timestamp::from_millis(0);
             let output =
@@ -410,7 +446,7 @@ mod tests {
             output.done(&text::cli::word_yes());
             output.done(&text::cli::word_yes());
             assert!(!output.is_open());
-            assert_eq!(output.finish(ExitCode::Success), expected, "{kind}");
+            assert_eq!(output.finish(Exit::Success), expected, "{kind}");
         }
     }
 
