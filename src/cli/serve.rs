@@ -1,9 +1,9 @@
 //! `pmctl serve`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use super::exit::Exit;
+use super::exit::ExitCode;
 use super::logging;
 use super::render::Output;
 use crate::config::Settings;
@@ -17,7 +17,11 @@ use crate::text;
 const CONTROL_THREADS: usize = 2;
 
 /// Serves until a stop signal and shuts down in order.
-pub(super) fn run(mut settings: Settings, is_demo: bool, output: &Output) -> Result<Exit, Fault> {
+pub(super) fn run(
+    mut settings: Settings,
+    is_demo: bool,
+    output: &Output,
+) -> Result<ExitCode, Fault> {
     let demo = is_demo.then(DemoPlan::new).transpose().map_err(|error| {
         Fault::caused(FaultKind::Internal, text::serve::demo_failed(), &error)
     })?;
@@ -25,8 +29,9 @@ pub(super) fn run(mut settings: Settings, is_demo: bool, output: &Output) -> Res
         settings.database_url = demo.database_url();
         settings.database_is_named = true;
     }
-    let observer = Arc::new(output.serve_view());
-    let _log = logging::start(&settings.serve.log, output.serve_log_style())?;
+    let _log = logging::start(&settings.serve.log, output)?;
+    let (sender, signs) = mpsc::channel();
+    let observer = Arc::new(Forward(Mutex::new(sender)));
     let stop = Stop::new();
     let heard = stop.clone();
     let hear = move |signal| heard.request(StopCause::Signal(signal), Instant::now());
@@ -48,7 +53,7 @@ pub(super) fn run(mut settings: Settings, is_demo: bool, output: &Output) -> Res
     // What is still on the runtime has nothing left to give back.
     runtime.shutdown_background();
     Ok(match ended?.forced {
-        None => Exit::Success,
-        Some(_) => Exit::Failure,
+        None => ExitCode::Success,
+        Some(_) => ExitCode::Failed,
     })
 }

@@ -6,6 +6,7 @@ use super::direct::Direct;
 use super::faults::client_fault;
 use super::verbs::Backend;
 use crate::config::Settings;
+use crate::host;
 use crate::model::{Fault, FaultKind, Phase, ServerState};
 use crate::ops::store_fault;
 use crate::rpc::{Client, ClientError};
@@ -164,7 +165,7 @@ impl<'a> Reach<'a> {
         if !self.location.exists() {
             return Ok(Owner::Free);
         }
-        owner(&self.location, &self.settings.node_name).map_err(store_fault)
+        owner(&self.location, &self.settings.node_name, host::is_alive).map_err(store_fault)
     }
 
     /// Looks for the server of this database once.
