@@ -1,15 +1,17 @@
 //! `pmctl serve`.
 
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use super::exit::ExitCode;
 use super::logging;
-use super::render::Output;
+use super::render::{Output, ShutdownLines};
 use crate::config::Settings;
 use crate::lifecycle::{Stop, StopCause, listen_for_stop_signals};
-use crate::model::{Fault, FaultKind};
-use crate::serve::{DemoPlan, prepare};
+use crate::model::{Fault, FaultKind, ShutdownProgress, ShutdownStep, StepState};
+use crate::serve::{DemoPlan, Observer, ReadyView, prepare};
 use crate::text;
 
 /// Threads of the control plane, apart from those of the data plane: it answers few calls, and must
@@ -46,14 +48,68 @@ pub(super) fn run(
         .map_err(|error| {
             Fault::caused(FaultKind::Internal, text::serve::plane_failed(), &error)
         })?;
-    let ended = runtime.block_on(async {
-        let prepared = prepare(&settings, demo, stop).await?;
-        prepared.run(observer).await
+    let ended = thread::scope(|scope| {
+        // Drawing may block on a slow terminal; the server must not.
+        scope.spawn(|| show(output, &signs));
+        let ended = runtime.block_on(async {
+            let prepared = prepare(&settings, demo, stop).await?;
+            prepared.run(observer).await
+        });
+        // What is still on the runtime has nothing left to give back; without it the observer is
+        // gone and the drawing ends.
+        runtime.shutdown_background();
+        ended
     });
-    // What is still on the runtime has nothing left to give back.
-    runtime.shutdown_background();
     Ok(match ended?.forced {
         None => ExitCode::Success,
         Some(_) => ExitCode::Failed,
     })
+}
+
+/// What the server says of itself, on its way to the thread that shows it.
+enum Sign {
+    Ready(Box<ReadyView>),
+    Shutdown(Box<ShutdownProgress>),
+}
+
+struct Forward(Mutex<Sender<Sign>>);
+
+impl Forward {
+    fn send(&self, sign: Sign) {
+        // Nobody draws any more: the log has it all.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).send(sign).ok();
+    }
+}
+
+impl Observer for Forward {
+    fn ready(&self, view: &ReadyView) {
+        self.send(Sign::Ready(Box::new(view.clone())));
+    }
+
+    fn shutdown(&self, progress: &ShutdownProgress) {
+        let is_last = progress.step == ShutdownStep::Exit && progress.state != StepState::Started;
+        self.send(Sign::Shutdown(Box::new(progress.clone())));
+        if is_last {
+            // The sender lives in the server; this ends the drawing although it may stay alive.
+            let (nowhere, _) = mpsc::channel();
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = nowhere;
+        }
+    }
+}
+
+fn show(output: &Output, signs: &Receiver<Sign>) {
+    let mut view = output.shutdown(ShutdownLines::Logged);
+    let mut code = ExitCode::Success;
+    for sign in signs {
+        match sign {
+            Sign::Ready(ready) => output.ready(&ready),
+            Sign::Shutdown(progress) => {
+                if progress.forced {
+                    code = ExitCode::Failed;
+                }
+                view.show(&progress);
+            }
+        }
+    }
+    view.finish(code);
 }
