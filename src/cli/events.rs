@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::backend::{Backend, Need, client_fault};
 use super::context::Context;
-use super::exit::Exit;
+use super::exit::ExitCode;
 use crate::model::Fault;
 use crate::rpc::ClientError;
 
@@ -15,16 +15,17 @@ const LOOK: Duration = Duration::from_millis(500);
 const PAGE: u32 = 1_000;
 
 pub(super) async fn run(
-    context: &mut Context<'_>,
+    context: &Context<'_>,
     limit: u32,
     follow: bool,
-) -> Result<Exit, Fault> {
+) -> Result<ExitCode, Fault> {
     let backend = context.reach(Need::Read).await?;
     if !follow {
         let report = backend.events(limit, None).await?;
         context.output.events(&report);
-        return Ok(Exit::Success);
+        return Ok(ExitCode::Success);
     }
+    context.output.begin_stream();
     let mut seen = match backend {
         Backend::Server(client) => {
             let url = client.server().url.clone().unwrap_or_default();
@@ -36,11 +37,11 @@ pub(super) async fn run(
                 match stream.next().await {
                     Ok(Some(event)) => context.output.event(&event),
                     // The server's end is the end of what it can tell.
-                    Ok(None) | Err(ClientError::GoingAway) => return Ok(Exit::Success),
+                    Ok(None) | Err(ClientError::GoingAway) => return Ok(ExitCode::Success),
                     Err(error) => return Err(client_fault(&url, error)),
                 }
                 if !context.output.is_open() {
-                    return Ok(Exit::Success);
+                    return Ok(ExitCode::Success);
                 }
             }
         }
@@ -60,5 +61,5 @@ pub(super) async fn run(
             context.output.event(&event);
         }
     }
-    Ok(Exit::Success)
+    Ok(ExitCode::Success)
 }

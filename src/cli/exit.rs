@@ -18,7 +18,7 @@ use crate::model::{ActionReport, FaultKind};
 /// Ordered by how bad it is, which is not the order of the numbers: 0, 3, 5, 4, 1, 2. Of several
 /// outcomes the greatest is the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Exit {
+pub enum ExitCode {
     /// The asked-for state holds.
     Success,
     /// Something was left alone for safety and is named.
@@ -28,19 +28,19 @@ pub enum Exit {
     /// A server was required and is down, hung, busy or of another database.
     Unavailable,
     /// Failed, or `serve` had to end by force.
-    Failure,
+    Failed,
     /// Usage error; nothing was changed.
     Usage,
 }
 
-impl Exit {
+impl ExitCode {
     /// Every one, from the best to the worst.
     pub const ALL: &[Self] = &[
         Self::Success,
         Self::LeftAlone,
         Self::Denied,
         Self::Unavailable,
-        Self::Failure,
+        Self::Failed,
         Self::Usage,
     ];
 
@@ -48,7 +48,7 @@ impl Exit {
     pub fn number(self) -> u8 {
         match self {
             Self::Success => 0,
-            Self::Failure => 1,
+            Self::Failed => 1,
             Self::Usage => 2,
             Self::LeftAlone => 3,
             Self::Unavailable => 4,
@@ -66,19 +66,19 @@ impl Exit {
     }
 }
 
-impl PartialOrd for Exit {
+impl PartialOrd for ExitCode {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Exit {
+impl Ord for ExitCode {
     fn cmp(&self, other: &Self) -> Ordering {
         self.severity().cmp(&other.severity())
     }
 }
 
-impl From<FaultKind> for Exit {
+impl From<FaultKind> for ExitCode {
     fn from(kind: FaultKind) -> Self {
         match kind {
             FaultKind::Usage => Self::Usage,
@@ -86,7 +86,7 @@ impl From<FaultKind> for Exit {
             | FaultKind::Exists
             | FaultKind::Precondition
             | FaultKind::Timeout
-            | FaultKind::Internal => Self::Failure,
+            | FaultKind::Internal => Self::Failed,
             FaultKind::LeftAlone => Self::LeftAlone,
             FaultKind::Unavailable => Self::Unavailable,
             FaultKind::Denied => Self::Denied,
@@ -94,7 +94,7 @@ impl From<FaultKind> for Exit {
     }
 }
 
-impl From<&ActionReport> for Exit {
+impl From<&ActionReport> for ExitCode {
     /// The worst of what became of the services.
     fn from(report: &ActionReport) -> Self {
         let faults = report.services.iter().filter_map(|item| item.fault.as_ref());
@@ -102,8 +102,8 @@ impl From<&ActionReport> for Exit {
     }
 }
 
-impl From<Exit> for std::process::ExitCode {
-    fn from(code: Exit) -> Self {
+impl From<ExitCode> for std::process::ExitCode {
+    fn from(code: ExitCode) -> Self {
         code.number().into()
     }
 }
@@ -114,12 +114,12 @@ mod tests {
 
     #[test]
     fn the_worst_of_several_outcomes_goes_2_1_4_5_3_0() {
-        let mut numbers: Vec<u8> = Exit::ALL.iter().map(|code| code.number()).collect();
+        let mut numbers: Vec<u8> = ExitCode::ALL.iter().map(|code| code.number()).collect();
         numbers.reverse();
         assert_eq!(numbers, [2, 1, 4, 5, 3, 0]);
-        assert!(Exit::ALL.is_sorted());
-        let all = [Exit::Denied, Exit::Failure, Exit::LeftAlone, Exit::Success];
-        assert_eq!(all.into_iter().fold(Exit::Success, Exit::worst), Exit::Failure);
+        assert!(ExitCode::ALL.is_sorted());
+        let all = [ExitCode::Denied, ExitCode::Failed, ExitCode::LeftAlone, ExitCode::Success];
+        assert_eq!(all.into_iter().fold(ExitCode::Success, ExitCode::worst), ExitCode::Failed);
     }
 
     #[test]
@@ -128,7 +128,7 @@ mod tests {
         for kind in FaultKind::ALL {
             let line = model.split(&format!("    {kind:?},\n")).next().unwrap_or_default();
             let doc = line.rsplit("Exit ").next().unwrap_or_default();
-            let number = Exit::from(*kind).number().to_string();
+            let number = ExitCode::from(*kind).number().to_string();
             assert!(doc.starts_with(&number), "{kind:?}: {number}");
         }
     }
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn the_table_of_the_documentation_has_a_row_for_every_code() {
         let source = include_str!("exit.rs");
-        for code in Exit::ALL {
+        for code in ExitCode::ALL {
             let row = format!("/// | {} | ", code.number());
             assert_eq!(source.matches(&row).count(), 1, "{code:?}");
         }

@@ -8,6 +8,7 @@ use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
+use super::render::Output;
 use crate::config::{LogFormat, LogLevel, LogSettings};
 use crate::model::{Fault, FaultKind};
 use crate::text;
@@ -18,15 +19,15 @@ const FILES_KEPT: usize = 14;
 /// Begins logging for the life of the process. Lines are written by a thread of their own, and
 /// dropped rather than waited for when whoever reads them doesn't: a stuck pipe must not stop
 /// traffic. Dropping the guard writes what is left.
-pub(super) fn start(settings: &LogSettings, is_colored: bool) -> Result<WorkerGuard, Fault> {
+pub(super) fn start(settings: &LogSettings, output: &Output) -> Result<WorkerGuard, Fault> {
     let (writer, guard, ansi) = match &settings.file {
         Some(path) => {
             let (writer, guard) = tracing_appender::non_blocking(file(path)?);
             (writer, guard, false)
         }
         None => {
-            let (writer, guard) = tracing_appender::non_blocking(io::stderr());
-            (writer, guard, is_colored)
+            let (writer, guard) = tracing_appender::non_blocking(output.live().writer());
+            (writer, guard, output.style().error_color)
         }
     };
     subscribe(settings, writer, ansi);

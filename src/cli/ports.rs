@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::args::{PortsCommand, Wait, WaitForPorts};
 use super::backend::Need;
 use super::context::Context;
-use super::exit::Exit;
+use super::exit::ExitCode;
 use crate::model::{Fault, FaultKind, Port, PortsReport};
 use crate::text;
 
@@ -16,13 +16,13 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Between two screens of `ports status --watch`.
 const SCREEN: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(context: &mut Context<'_>, command: PortsCommand) -> Result<Exit, Fault> {
+pub(super) async fn run(context: &Context<'_>, command: PortsCommand) -> Result<ExitCode, Fault> {
     match command {
         PortsCommand::Status { ports, watch: false } => {
             let ports = ports.unwrap_or_default();
             let report = context.reach(Need::Read).await?.ports(&ports).await?;
             context.output.ports(&report);
-            Ok(Exit::Success)
+            Ok(ExitCode::Success)
         }
         PortsCommand::Status { ports, watch: true } => {
             watch(context, ports.unwrap_or_default()).await
@@ -32,20 +32,22 @@ pub(super) async fn run(context: &mut Context<'_>, command: PortsCommand) -> Res
 }
 
 /// Until the reader goes away. Each screen finds its source anew: the server may come and go.
-async fn watch(context: &mut Context<'_>, ports: BTreeSet<Port>) -> Result<Exit, Fault> {
+async fn watch(context: &Context<'_>, ports: BTreeSet<Port>) -> Result<ExitCode, Fault> {
+    context.output.begin_stream();
     while context.output.is_open() {
         let report = context.reach_quietly(Need::Read).await?.ports(&ports).await?;
-        context.output.ports_again(&report);
+        context.output.begin_screen();
+        context.output.ports(&report);
         tokio::time::sleep(SCREEN).await;
     }
-    Ok(Exit::Success)
+    Ok(ExitCode::Success)
 }
 
 async fn wait_for(
-    context: &mut Context<'_>,
+    context: &Context<'_>,
     ports: BTreeSet<Port>,
     wait: Wait<WaitForPorts>,
-) -> Result<Exit, Fault> {
+) -> Result<ExitCode, Fault> {
     let deadline = Instant::now() + wait.timeout;
     let (wants_use, word) = match wait.until {
         WaitForPorts::Free => (false, "free"),
@@ -56,11 +58,12 @@ async fn wait_for(
         let missing = missing(&report, wants_use);
         if missing.is_empty() {
             context.output.ports(&report);
-            return Ok(Exit::Success);
+            return Ok(ExitCode::Success);
         }
         if Instant::now() >= deadline {
             let timeout = humantime::format_duration(wait.timeout);
-            let message = text::backend::wait_for_ports_timed_out(word, timeout, missing.join(", "));
+            let message =
+                text::backend::wait_for_ports_timed_out(word, timeout, missing.join(", "));
             return Err(Fault::new(FaultKind::Timeout, message));
         }
         tokio::time::sleep(LOOK).await;

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use super::args::{Wait, WaitForServer};
 use super::backend::{Found, Need, Reach, client_fault};
 use super::context::Context;
-use super::exit::Exit;
+use super::exit::ExitCode;
+use super::render::ShutdownLines;
 use crate::config::Settings;
+use crate::host;
 use crate::model::{Fault, FaultKind, ServerState};
 use crate::rpc::{Client, ClientError};
 use crate::store::{Location, Owner, owner};
@@ -20,15 +22,15 @@ const LAST_BREATH: Duration = Duration::from_secs(5);
 
 /// `status`.
 pub(super) async fn status(
-    context: &mut Context<'_>,
+    context: &Context<'_>,
     wait: Option<Wait<WaitForServer>>,
-) -> Result<Exit, Fault> {
+) -> Result<ExitCode, Fault> {
     if let Some(wait) = wait {
         wait_for(context.settings, wait).await?;
     }
     let report = context.reach(Need::Read).await?.status().await?;
     context.output.status(&report);
-    Ok(Exit::Success)
+    Ok(ExitCode::Success)
 }
 
 async fn wait_for(settings: &Settings, wait: Wait<WaitForServer>) -> Result<(), Fault> {
@@ -58,24 +60,24 @@ async fn wait_for(settings: &Settings, wait: Wait<WaitForServer>) -> Result<(), 
 }
 
 /// `shutdown`: none running is what was asked for.
-pub(super) async fn shutdown(context: &mut Context<'_>, wait: bool) -> Result<Exit, Fault> {
+pub(super) async fn shutdown(context: &Context<'_>, wait: bool) -> Result<ExitCode, Fault> {
     let settings = context.settings;
     let reach = Reach::new(settings)?;
     let client = match reach.find().await? {
         Found::Server(client) => client,
         Found::Nobody(_) => {
             context.output.done(&text::backend::server_was_not_running());
-            return Ok(Exit::Success);
+            return Ok(ExitCode::Success);
         }
         Found::Busy(ServerState::Draining, note) if wait => {
             context.output.note(&note);
             lock_is_free(settings, settings.serve.shutdown_timeout + LAST_BREATH).await?;
             context.output.done(&text::backend::server_stopped());
-            return Ok(Exit::Success);
+            return Ok(ExitCode::Success);
         }
         Found::Busy(ServerState::Draining, note) => {
             context.output.done(&note);
-            return Ok(Exit::Success);
+            return Ok(ExitCode::Success);
         }
         Found::Busy(_, why) | Found::Silent(why) => {
             return Err(Fault::new(FaultKind::Unavailable, why));
@@ -89,9 +91,9 @@ pub(super) async fn shutdown(context: &mut Context<'_>, wait: bool) -> Result<Ex
         // The first sign says that the request has arrived.
         stream.next().await.map_err(asked)?;
         context.output.done(&text::backend::stop_was_asked(pid));
-        return Ok(Exit::Success);
+        return Ok(ExitCode::Success);
     }
-    let mut view = context.output.shutdown_view();
+    let mut view = context.output.shutdown(ShutdownLines::Shown);
     let mut forced = false;
     loop {
         match stream.next().await {
@@ -104,12 +106,12 @@ pub(super) async fn shutdown(context: &mut Context<'_>, wait: bool) -> Result<Ex
             Err(error) => return Err(asked(error)),
         }
     }
-    view.finish();
     if is_ours(settings, &client)? {
         lock_is_free(settings, LAST_BREATH).await?;
     }
-    context.output.done(&text::backend::server_stopped());
-    Ok(if forced { Exit::Failure } else { Exit::Success })
+    let code = if forced { ExitCode::Failed } else { ExitCode::Success };
+    view.finish(code);
+    Ok(code)
 }
 
 /// Whether the server that was asked is the one whose lock stands beside our database.
@@ -127,7 +129,8 @@ async fn lock_is_free(settings: &Settings, wait: Duration) -> Result<(), Fault> 
     let deadline = Instant::now() + wait;
     loop {
         let held = match location.exists() {
-            true => owner(&location, &settings.node_name).map_err(crate::ops::store_fault)?,
+            true => owner(&location, &settings.node_name, host::is_alive)
+                .map_err(crate::ops::store_fault)?,
             false => Owner::Free,
         };
         let holder = match held {

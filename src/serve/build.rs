@@ -115,8 +115,8 @@ pub async fn prepare(
     let mut attention = Vec::new();
     // Two sockets a service where both address families are listened on, a pair a connection.
     let needed = services * 2 + DESCRIPTOR_RESERVE;
-    if limit.current < needed {
-        attention.push(text::serve::descriptors_short(limit.current, services, needed));
+    if let Some(limit) = limit.filter(|limit| limit.now < needed) {
+        attention.push(text::serve::descriptors_short(limit.now, services, needed));
     }
     Ok(Prepared {
         server,
@@ -150,7 +150,7 @@ async fn own(location: &Location, node: &NodeName) -> Result<OwnerLock, Fault> {
     };
     let deadline = Instant::now() + REPAIR_WAIT;
     loop {
-        let acquired = OwnerLock::try_acquire(location, node, holder.clone(), host::is_alive);
+        let acquired = OwnerLock::try_acquire(location, holder.clone(), host::is_alive);
         match acquired.map_err(store_fault)? {
             Acquired::Lock(lock) => return Ok(lock),
             Acquired::Held(Some(other)) if other.kind == HolderKind::Serve => {
@@ -232,13 +232,10 @@ async fn bind_control(
 }
 
 fn start_plane(settings: &Settings) -> Result<Plane, Fault> {
-    let plane = PlaneSettings {
-        workers: settings.serve.workers,
-        limits: limits(&settings.serve.limits),
-    };
-    Plane::start(plane).map_err(|error| {
-        Fault::caused(FaultKind::Internal, text::serve::plane_failed(), &error)
-    })
+    let plane =
+        PlaneSettings { workers: settings.serve.workers, limits: limits(&settings.serve.limits) };
+    Plane::start(plane)
+        .map_err(|error| Fault::caused(FaultKind::Internal, text::serve::plane_failed(), &error))
 }
 
 fn limits(configured: &LimitSettings) -> Limits {

@@ -7,7 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::host::BindFailure;
 use crate::model::{Fault, FaultKind, Phase, Port, Service, ServiceId, ServiceName};
 use crate::ops::{bind_fault, taken_port_fault};
-use crate::proxy::{self, BindError, BoundListener, Plane, ProxyHandle, ProxySpec, Upstream, ViaId};
+use crate::proxy::{
+    self, BindError, BoundListener, Plane, ProxyHandle, ProxySpec, Upstream, ViaId,
+};
 use crate::text;
 
 /// A proxy and where it listens.
@@ -114,8 +116,6 @@ async fn bind(address: Option<IpAddr>, port: Port) -> Result<BoundListener, Faul
         Err(BindError::Descriptors) => {
             Err(Fault::new(FaultKind::Precondition, text::ops::too_many_descriptors(port)))
         }
-        Err(BindError::Other(error)) => {
-            Err(bind_fault(address, port, BindFailure::Other(error)))
-        }
+        Err(BindError::Other(error)) => Err(bind_fault(address, port, BindFailure::Other(error))),
     }
 }

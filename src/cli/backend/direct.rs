@@ -37,7 +37,8 @@ impl Direct {
         wait: Duration,
     ) -> Result<Option<Self>, Fault> {
         let writer = WriterLock::acquire(location, wait).await.map_err(store_fault)?;
-        let owner = crate::store::owner(location, &settings.node_name).map_err(store_fault)?;
+        let owner = crate::store::owner(location, &settings.node_name, host::is_alive)
+            .map_err(store_fault)?;
         if owner != Owner::Free {
             return Ok(None);
         }
@@ -69,8 +70,7 @@ async fn make(settings: &Settings, location: &Location) -> Result<bool, Fault> {
         url: None,
         phase: None,
     };
-    let node = &settings.node_name;
-    let acquired = OwnerLock::try_acquire(location, node, holder, host::is_alive);
+    let acquired = OwnerLock::try_acquire(location, holder, host::is_alive);
     let lock = match acquired.map_err(store_fault)? {
         Acquired::Lock(lock) => lock,
         Acquired::Held(_) => return Ok(false),

@@ -6,6 +6,7 @@ use super::direct::Direct;
 use super::faults::client_fault;
 use super::verbs::Backend;
 use crate::config::Settings;
+use crate::host;
 use crate::model::{Fault, FaultKind, Phase, ServerState};
 use crate::ops::store_fault;
 use crate::rpc::{Client, ClientError};
@@ -164,7 +165,7 @@ impl<'a> Reach<'a> {
         if !self.location.exists() {
             return Ok(Owner::Free);
         }
-        owner(&self.location, &self.settings.node_name).map_err(store_fault)
+        owner(&self.location, &self.settings.node_name, host::is_alive).map_err(store_fault)
     }
 
     /// Looks for the server of this database once.
@@ -300,7 +301,9 @@ mod tests {
 
     #[test]
     fn only_loopback_urls_are_of_this_machine() {
-        for url in ["http://127.0.0.1:3000", "http://127.8.0.1:1", "http://[::1]:1", "http://LocalHost"] {
+        for url in
+            ["http://127.0.0.1:3000", "http://127.8.0.1:1", "http://[::1]:1", "http://LocalHost"]
+        {
             assert!(is_loopback(url), "{url}");
         }
         for url in ["http://192.0.2.1:3000", "http://localhost.example", "nonsense"] {

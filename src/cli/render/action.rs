@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use indicatif::ProgressBar;
 
 use super::{Live, Output, Style, escape, units};
-use crate::cli::exit::Exit;
+use crate::cli::exit::ExitCode;
 use crate::model::{ActionReport, Applied, Cut, ServiceName};
 use crate::rpc::ActionProgress;
 use crate::text::{self, Lang};
@@ -26,7 +26,7 @@ impl Output {
 
     /// Any command that changes services: one line for each that was dealt with, the connections
     /// that were cut below it, what failed on standard error. The exit code is the worst of them.
-    pub fn action(&self, report: &ActionReport) -> Exit {
+    pub fn action(&self, report: &ActionReport) -> ExitCode {
         if self.is_json() {
             self.document(report);
             return report.into();
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn what_was_done_cut_and_failed_is_said_for_each_service() {
         let (output, streams) = capture(Style::default());
-        assert_eq!(output.action(&report()), Exit::Denied);
+        assert_eq!(output.action(&report()), ExitCode::Denied);
         let cut = "cut shop: tunnel GET /\\u{1b}ws from 10.0.0.9:5555, open for 1m 1s, 4.0 KiB";
         assert_eq!(streams.out(), format!("yes\n  {cut}\n"));
         assert!(streams.err().starts_with("error: no service is named `x`"));
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn the_document_has_each_fault_beside_its_service() {
         let (output, streams) = capture(json_style());
-        assert_eq!(output.action(&report()), Exit::Denied);
+        assert_eq!(output.action(&report()), ExitCode::Denied);
         let document: serde_json::Value = serde_json::from_str(&streams.out()).unwrap();
         assert_eq!(document["applied"], "desired");
         assert_eq!(document["services"][0]["fault"], serde_json::Value::Null);

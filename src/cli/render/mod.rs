@@ -15,6 +15,7 @@ mod events;
 mod live;
 mod output;
 mod ports;
+mod ready;
 mod service;
 mod shutdown;
 mod status;
@@ -26,8 +27,7 @@ mod units;
 #[cfg(test)]
 mod testing;
 
-pub use action::ActionView;
-pub use live::{Live, LiveWriter};
+pub use live::Live;
 pub use output::Output;
-pub use shutdown::ShutdownView;
+pub use shutdown::ShutdownLines;
 pub use style::Style;

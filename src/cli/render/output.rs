@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
-use super::shutdown::ShutdownDocument;
 use super::table::{Paint, finish, painted};
 use super::{Live, Style, escape};
 use crate::cli::args::Stop;
-use crate::cli::exit::Exit;
+use crate::cli::exit::ExitCode;
 use crate::config::OutputFormat;
 use crate::model::{Fault, FaultKind, Timestamp};
 use crate::text::{self, Message};
@@ -30,8 +29,6 @@ struct Streams {
     is_stream: bool,
     /// A JSON document was written.
     has_document: bool,
-    /// What a shutdown went through, to stand in the document that tells its end.
-    shutdown: Option<ShutdownDocument>,
     /// Standard output takes no more. `Some(None)`: its reader went away.
     out_failure: Option<Option<io::Error>>,
 }
@@ -41,16 +38,12 @@ struct Failure<'a> {
     success: bool,
     error: String,
     code: &'a str,
-    #[serde(flatten)]
-    shutdown: Option<ShutdownDocument>,
 }
 
 #[derive(Serialize)]
 struct Done<'a> {
     success: bool,
     message: &'a Message,
-    #[serde(flatten)]
-    shutdown: Option<ShutdownDocument>,
 }
 
 impl Output {
@@ -66,14 +59,8 @@ impl Output {
         err: Box<dyn Write + Send>,
         clock: fn() -> Timestamp,
     ) -> Self {
-        let streams = Streams {
-            out,
-            err,
-            is_stream: false,
-            has_document: false,
-            shutdown: None,
-            out_failure: None,
-        };
+        let streams =
+            Streams { out, err, is_stream: false, has_document: false, out_failure: None };
         let streams = Arc::new(Mutex::new(streams));
         Self { style, clock, live: Live::new(style.live), streams }
     }
@@ -86,11 +73,6 @@ impl Output {
     /// Where bars are drawn, and a writer for the log that gets along with them.
     pub fn live(&self) -> Live {
         self.live.clone()
-    }
-
-    /// Whether log lines on standard error are coloured.
-    pub fn serve_log_style(&self) -> bool {
-        self.style.error_color
     }
 
     /// False once the reader of standard output went away or its disk is full: a command that keeps
@@ -123,16 +105,10 @@ impl Output {
 
     /// A result that is one sentence; with JSON `{"success":true,"message":…}`.
     pub fn done(&self, message: &Message) {
-        if !self.is_json() {
-            return self.line_out(&self.sentence(message));
+        match self.is_json() {
+            true => self.document(&Done { success: true, message }),
+            false => self.line_out(&self.sentence(message)),
         }
-        let shutdown = self.streams().shutdown.take();
-        if shutdown.as_ref().is_some_and(|shutdown| shutdown.forced) {
-            let forced = text::cli::shutdown_was_forced();
-            let (error, code) = (forced.to_string(), forced.code());
-            return self.document(&Failure { success: false, error, code, shutdown });
-        }
-        self.document(&Done { success: true, message, shutdown });
     }
 
     /// Something worth knowing, on standard error; not with `-q`.
@@ -158,7 +134,7 @@ impl Output {
 
     /// A failure: the sentence and its causes on standard error, or the failure document on
     /// standard output. After a document that stands alone it goes to standard error with JSON too.
-    pub fn fault(&self, fault: &Fault) -> Exit {
+    pub fn fault(&self, fault: &Fault) -> ExitCode {
         match self.is_json() && self.may_write_document() {
             true => self.failure_document(&fault.to_string(), fault.message.code()),
             false => self.fault_lines(fault),
@@ -167,7 +143,7 @@ impl Output {
     }
 
     /// Mistakes of a command line or of settings, all of them. `mistakes` is not empty.
-    pub fn mistakes(&self, mistakes: &[Message]) -> Exit {
+    pub fn mistakes(&self, mistakes: &[Message]) -> ExitCode {
         if self.is_json() && self.may_write_document() {
             let sentences: Vec<String> = mistakes.iter().map(Message::to_string).collect();
             let code = match mistakes {
@@ -184,16 +160,16 @@ impl Output {
     }
 
     /// Why a command line is not carried out: a page that was asked for, or what is wrong with it.
-    pub fn stop(&self, stop: &Stop) -> Exit {
+    pub fn stop(&self, stop: &Stop) -> ExitCode {
         match stop {
             Stop::Wrong(mistakes) => self.mistakes(mistakes),
             Stop::Page(page) => {
                 self.write_out(&coloured(page, self.style.color));
-                Exit::Success
+                ExitCode::Success
             }
             Stop::Clap(error) if !error.use_stderr() => {
                 self.write_out(&coloured(&error.render(), self.style.color));
-                Exit::Success
+                ExitCode::Success
             }
             Stop::Clap(error) => {
                 let page = error.render();
@@ -212,14 +188,14 @@ impl Output {
                     }
                     false => self.write_err(&coloured(&page, self.style.error_color)),
                 }
-                Exit::Usage
+                ExitCode::Usage
             }
         }
     }
 
     /// Writes out what is left. `code`, or failure where standard output could not be written (a
     /// reader that went away had what it wanted).
-    pub fn finish(&self, code: Exit) -> Exit {
+    pub fn finish(&self, code: ExitCode) -> ExitCode {
         let mut streams = self.streams();
         if streams.out_failure.is_none()
             && let Err(error) = streams.out.flush()
@@ -232,7 +208,7 @@ impl Output {
                 drop(streams);
                 let message = text::cli::output_failed();
                 self.fault_lines(&Fault::caused(FaultKind::Internal, message, &error));
-                code.max(Exit::Failure)
+                code.max(ExitCode::Failed)
             }
             other => {
                 streams.out_failure = other;
@@ -291,13 +267,7 @@ impl Output {
     }
 
     fn failure_document(&self, error: &str, code: &str) {
-        let shutdown = self.streams().shutdown.take();
-        self.document(&Failure { success: false, error: error.to_owned(), code, shutdown });
-    }
-
-    /// Keeps what a shutdown went through for the document that tells its end.
-    pub(super) fn keep_shutdown(&self, shutdown: ShutdownDocument) {
-        self.streams().shutdown = Some(shutdown);
+        self.document(&Failure { success: false, error: error.to_owned(), code });
     }
 
     fn may_write_document(&self) -> bool {
@@ -367,7 +337,7 @@ mod tests {
         let message = text::model::service_not_found("a\u{7}b");
         let fault = Fault::caused(FaultKind::Unavailable, message, &cause);
         let (output, streams) = capture(Style::default());
-        assert_eq!(output.fault(&fault), Exit::Unavailable);
+        assert_eq!(output.fault(&fault), ExitCode::Unavailable);
         let expected = "error: no service is named `a\\u{7}b`; `pmctl service list` shows all of \
                         them\n  caused by: disk \\u{1b}[31m on fire\n";
         assert_eq!((streams.out(), streams.err()), (String::new(), expected.to_owned()));
@@ -406,7 +376,7 @@ mod tests {
     fn several_mistakes_are_a_line_each_and_one_document() {
         let mistakes = [text::model::name_empty("service"), text::model::port_out_of_range("0")];
         let (output, streams) = capture(Style::default());
-        assert_eq!(output.mistakes(&mistakes), Exit::Usage);
+        assert_eq!(output.mistakes(&mistakes), ExitCode::Usage);
         assert_eq!(streams.err().lines().count(), 2);
         let (output, streams) = capture(json_style());
         output.mistakes(&mistakes);
@@ -427,7 +397,7 @@ mod tests {
         };
         let (code, document) = refuse("pmctl status --nonsense");
         let document = document.unwrap();
-        assert_eq!((code, &document["code"]), (Exit::Usage, &"usage".into()));
+        assert_eq!((code, &document["code"]), (ExitCode::Usage, &"usage".into()));
         assert_eq!(document["error"], "unexpected argument '--nonsense' found");
         let (_, document) = refuse("pmctl");
         assert!(document.unwrap()["error"].as_str().is_some_and(|e| e.contains("pmctl help")));
@@ -436,8 +406,8 @@ mod tests {
     #[test]
     fn a_reader_that_went_away_is_no_failure_but_a_full_disk_is() {
         for (kind, expected) in [
-            (io::ErrorKind::BrokenPipe, Exit::Success),
-            (io::ErrorKind::StorageFull, Exit::Failure),
+            (io::ErrorKind::BrokenPipe, ExitCode::Success),
+            (io::ErrorKind::StorageFull, ExitCode::Failed),
         ] {
             let clock = || Timestamp::from_millis(0);
             let output =
@@ -446,7 +416,7 @@ mod tests {
             output.done(&text::cli::word_yes());
             output.done(&text::cli::word_yes());
             assert!(!output.is_open());
-            assert_eq!(output.finish(Exit::Success), expected, "{kind}");
+            assert_eq!(output.finish(ExitCode::Success), expected, "{kind}");
         }
     }
 

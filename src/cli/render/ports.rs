@@ -16,12 +16,6 @@ impl Output {
             false => self.write_out(&table(report, self.style(), self.now())),
         }
     }
-
-    /// `ports status --watch`: the next screen, or the next JSON line.
-    pub fn ports_again(&self, report: &PortsReport) {
-        self.begin_screen();
-        self.ports(report);
-    }
 }
 
 fn table(report: &PortsReport, style: Style, now: Timestamp) -> String {

@@ -7,33 +7,48 @@ use serde::Serialize;
 
 use super::table::{Paint, painted};
 use super::{Live, Output, action, units};
+use crate::cli::exit::ExitCode;
 use crate::model::{Cut, ShutdownProgress, ShutdownStep, StepState};
-use crate::text::{self, Lang};
+use crate::text::{self, Lang, Message};
 
-/// Shows a shutdown as `pmctl shutdown --wait` sees it: a line a step with its duration, and on a
-/// terminal a bar over the proxies while they drain. With JSON it collects, and what it collected
-/// stands in the document that tells the end ([`Output::done`], [`Output::fault`]). Dropping it
-/// takes the bar away.
+/// Who writes the lines of the steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShutdownLines {
+    /// The view does: `pmctl shutdown --wait`.
+    Shown,
+    /// The server's log does, so the view has the bar only: `pmctl serve` itself.
+    Logged,
+}
+
+/// Shows a shutdown as it goes on: a line a step with its duration, and on a terminal a bar over
+/// the proxies while they drain. With JSON it collects, and [`ShutdownView::finish`] writes the one
+/// document. Dropping it takes the bar away.
 pub struct ShutdownView {
     output: Output,
+    lines: ShutdownLines,
     bar: DrainBar,
     seen: Vec<ShutdownProgress>,
     cut_shown: usize,
 }
 
-/// What a shutdown went through.
-#[derive(Debug, Serialize)]
-pub(super) struct ShutdownDocument {
-    pub(super) forced: bool,
-    steps: Vec<ShutdownProgress>,
-    cut: Vec<Cut>,
+/// What a shutdown went through. `error` and `code` stand there where it did not go in order.
+#[derive(Serialize)]
+struct Document<'a> {
+    success: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a Message>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+    forced: bool,
+    steps: Vec<&'a ShutdownProgress>,
+    cut: &'a [Cut],
 }
 
 impl Output {
     /// Begins to show a shutdown.
-    pub fn shutdown_view(&self) -> ShutdownView {
+    pub fn shutdown(&self, lines: ShutdownLines) -> ShutdownView {
         let bar = DrainBar::new(self.live(), self.style().lang);
-        ShutdownView { output: self.clone(), bar, seen: Vec::new(), cut_shown: 0 }
+        ShutdownView { output: self.clone(), lines, bar, seen: Vec::new(), cut_shown: 0 }
     }
 }
 
@@ -41,10 +56,13 @@ impl ShutdownView {
     /// Shows one sign of progress.
     pub fn show(&mut self, progress: &ShutdownProgress) {
         self.bar.show(progress);
-        if !self.output.is_json() {
-            self.write_lines(progress);
+        if self.lines == ShutdownLines::Logged {
+            return;
         }
-        self.seen.push(progress.clone());
+        match self.output.is_json() {
+            true => self.seen.push(progress.clone()),
+            false => self.write_lines(progress),
+        }
     }
 
     fn write_lines(&mut self, progress: &ShutdownProgress) {
@@ -71,19 +89,30 @@ impl ShutdownView {
         }
     }
 
-    /// Ends the view; the end itself is told by whoever knows it.
-    pub fn finish(mut self) {
+    /// Ends the view with what became of it: `code` is success if the server ended in order.
+    pub fn finish(mut self, code: ExitCode) {
         self.bar.clear();
-        let forced = self.seen.iter().any(|progress| progress.forced);
-        if self.output.is_json() {
-            let seen = std::mem::take(&mut self.seen);
-            let cut = seen.last().map(|last| last.cut.clone()).unwrap_or_default();
-            let is_step = |sign: &ShutdownProgress| sign.state != StepState::Started;
-            let steps = seen.into_iter().filter(is_step).collect();
-            self.output.keep_shutdown(ShutdownDocument { forced, steps, cut });
-        } else if forced {
-            self.output.error(&text::cli::shutdown_was_forced());
+        if self.lines == ShutdownLines::Logged {
+            return;
         }
+        let forced_end = text::cli::shutdown_was_forced();
+        let fault = (code != ExitCode::Success).then_some(&forced_end);
+        if !self.output.is_json() {
+            return match fault {
+                Some(fault) => self.output.error(fault),
+                None => self.output.done(&text::backend::server_stopped()),
+            };
+        }
+        let is_step = |sign: &&ShutdownProgress| sign.state != StepState::Started;
+        self.output.document(&Document {
+            success: fault.is_none(),
+            error: fault,
+            code: fault.map(Message::code),
+            forced: self.seen.iter().any(|sign| sign.forced),
+            steps: self.seen.iter().filter(is_step).collect(),
+            // Each sign has all that were cut up to it.
+            cut: self.seen.last().map_or(&[], |last| &last.cut),
+        });
     }
 }
 
@@ -145,7 +174,6 @@ mod tests {
     use super::super::Style;
     use super::super::testing::{capture, json_style, zh};
     use super::*;
-    use crate::text::Message;
 
     fn progress(
         step: ShutdownStep,
@@ -182,10 +210,10 @@ mod tests {
 
     fn shown(style: Style, steps: &[ShutdownProgress]) -> String {
         let (output, streams) = capture(style);
-        let mut view = output.shutdown_view();
+        let mut view = output.shutdown(ShutdownLines::Shown);
         steps.iter().for_each(|step| view.show(step));
-        view.finish();
-        output.done(&text::backend::server_stopped());
+        let forced = steps.iter().any(|step| step.forced);
+        view.finish(if forced { ExitCode::Failed } else { ExitCode::Success });
         streams.out()
     }
 
@@ -241,8 +269,18 @@ HTTP服务器已停止接受新连接 (<1ms)
         let document: serde_json::Value =
             serde_json::from_str(&shown(json_style(), &shutdown())).unwrap();
         assert_eq!((&document["success"], &document["forced"]), (&true.into(), &false.into()));
-        assert_eq!(document["message"], text::backend::server_stopped().to_string());
         assert_eq!(document["steps"][0]["step"], "close-control");
+    }
+
+    #[test]
+    fn beside_a_log_the_view_writes_no_line_and_no_document() {
+        for style in [Style::default(), json_style()] {
+            let (output, streams) = capture(style);
+            let mut view = output.shutdown(ShutdownLines::Logged);
+            shutdown().iter().for_each(|step| view.show(step));
+            view.finish(ExitCode::Success);
+            assert_eq!((streams.out(), streams.err()), (String::new(), String::new()));
+        }
     }
 
     #[test]
