@@ -6,7 +6,10 @@ use super::context::Context;
 use super::exit::ExitCode;
 use crate::model::{Fault, Selection};
 
-pub(super) async fn run(context: &Context<'_>, command: ServiceCommand) -> Result<ExitCode, Fault> {
+pub(super) async fn run(
+    context: &Context<'_>,
+    command: ServiceCommand,
+) -> Result<ExitCode, Fault> {
     match command {
         ServiceCommand::List(which) => {
             let report = context.reach(Need::Read).await?.services(&which).await?;
@@ -21,8 +24,10 @@ pub(super) async fn run(context: &Context<'_>, command: ServiceCommand) -> Resul
         }
         command => {
             let backend = context.reach(Need::Write).await?;
-            let report = backend.change(command, &mut |_| ()).await?;
-            Ok(context.output.action(&report))
+            let mut view = context.output.action_view();
+            let report = backend.change(command, &mut |progress| view.show(progress)).await;
+            view.finish();
+            Ok(context.output.action(&report?))
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::model::{
     Actor, EventAction, Fault, FaultKind, NodeName, Outcome, Phase, ServerState, ServerView,
 };
 use crate::ops::{Ops, store_fault, taken_address_fault};
-use crate::proxy::{Limits, Plane, PlaneSettings};
+use crate::proxy::{Limits, Plane, PlaneSettings, WireLimits};
 use crate::store::{
     Acquired, HolderKind, Location, LockHolder, NewEvent, NodeRow, OwnerLock, Store, WriterLock,
 };
@@ -232,10 +232,13 @@ async fn bind_control(
 }
 
 fn start_plane(settings: &Settings) -> Result<Plane, Fault> {
-    let plane =
-        PlaneSettings { workers: settings.serve.workers, limits: limits(&settings.serve.limits) };
-    Plane::start(plane)
-        .map_err(|error| Fault::caused(FaultKind::Internal, text::serve::plane_failed(), &error))
+    let plane = PlaneSettings {
+        workers: settings.serve.workers,
+        limits: limits(&settings.serve.limits),
+    };
+    Plane::start(plane).map_err(|error| {
+        Fault::caused(FaultKind::Internal, text::serve::plane_failed(), &error)
+    })
 }
 
 fn limits(configured: &LimitSettings) -> Limits {
@@ -245,7 +248,11 @@ fn limits(configured: &LimitSettings) -> Limits {
         first_byte_timeout: configured.first_byte_timeout,
         idle_timeout: configured.idle_timeout,
         max_connections_per_service: configured.max_connections,
-        max_head_bytes: configured.max_head_bytes,
+        wire: WireLimits {
+            // Its upper bound is a mebibyte.
+            max_head_bytes: u32::try_from(configured.max_head_bytes).unwrap_or(u32::MAX),
+            ..WireLimits::default()
+        },
         ..Limits::default()
     }
 }

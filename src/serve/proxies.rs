@@ -7,9 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::host::BindFailure;
 use crate::model::{Fault, FaultKind, Phase, Port, Service, ServiceId, ServiceName};
 use crate::ops::{bind_fault, taken_port_fault};
-use crate::proxy::{
-    self, BindError, BoundListener, Plane, ProxyHandle, ProxySpec, Upstream, ViaId,
-};
+use crate::proxy::{self, BindError, BoundListener, Plane, ProxyHandle, ProxySpec, Upstream, ViaId};
 use crate::text;
 
 /// A proxy and where it listens.
@@ -108,14 +106,18 @@ impl Proxies {
 async fn bind(address: Option<IpAddr>, port: Port) -> Result<BoundListener, Fault> {
     match proxy::bind(address, port) {
         Ok(listener) => Ok(listener),
-        Err(BindError::InUse) => Err(taken_port_fault(port).await),
-        Err(BindError::Privileged) => Err(bind_fault(address, port, BindFailure::Privileged)),
-        Err(BindError::AddressNotHere) => {
+        Err(BindError::InUse { .. }) => Err(taken_port_fault(port).await),
+        Err(BindError::Privileged { .. }) => {
+            Err(bind_fault(address, port, BindFailure::Privileged))
+        }
+        Err(BindError::AddressNotHere { .. }) => {
             Err(bind_fault(address, port, BindFailure::AddressNotHere))
         }
-        Err(BindError::Descriptors) => {
+        Err(BindError::Descriptors { .. }) => {
             Err(Fault::new(FaultKind::Precondition, text::ops::too_many_descriptors(port)))
         }
-        Err(BindError::Other(error)) => Err(bind_fault(address, port, BindFailure::Other(error))),
+        Err(BindError::Other { source, .. }) => {
+            Err(bind_fault(address, port, BindFailure::Other(source)))
+        }
     }
 }

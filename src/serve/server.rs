@@ -187,7 +187,7 @@ impl Live for Server {
                         ProxyPhase::Stopped => Actual::Stopped,
                     },
                     counters: running.handle.counters(),
-                    latency: latency.buckets,
+                    latency: latency.cumulative().collect(),
                     latency_sum_seconds: latency.sum_seconds,
                 }
             })

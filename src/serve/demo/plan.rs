@@ -77,8 +77,9 @@ pub(in crate::serve) async fn set_up(
         services.push((name, port));
     }
     let first = services.first().map(|(name, _)| name.clone());
-    let switched =
-        first.ok_or_else(|| Fault::new(FaultKind::Internal, text::serve::demo_failed()))?;
+    let switched = first.ok_or_else(|| {
+        Fault::new(FaultKind::Internal, text::serve::demo_failed())
+    })?;
     Ok(DemoView { services, switch: (switched, UPSTREAMS[1].to_owned()), notes })
 }
 

@@ -24,11 +24,7 @@ type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 const SLOW_LINES: u32 = 10;
 
 /// Listens on a free loopback port until the server is about to exit.
-pub(super) async fn spawn(
-    name: &'static str,
-    tasks: &Tasks,
-    stop: &Stop,
-) -> io::Result<SocketAddr> {
+pub(super) async fn spawn(name: &'static str, tasks: &Tasks, stop: &Stop) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
     let (serving, mut watch) = (tasks.clone(), stop.watch());
@@ -56,8 +52,9 @@ pub(super) async fn spawn(
 }
 
 fn serve(name: &'static str, socket: tokio::net::TcpStream, tasks: &Tasks) {
-    let service =
-        service_fn(move |request| async move { Ok::<_, Infallible>(answer(name, request)) });
+    let service = service_fn(move |request| async move {
+        Ok::<_, Infallible>(answer(name, request))
+    });
     tasks.spawn("demo-upstream-connection", Importance::Helper, async move {
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
