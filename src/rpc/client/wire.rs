@@ -198,7 +198,7 @@ impl AsyncWrite for Listening {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        Pin::new(&mut self.stream).poll_write(cx, bytes).map(|done| unheard(done, bytes.len()))
     }
 
     fn poll_write_vectored(
@@ -206,7 +206,8 @@ impl AsyncWrite for Listening {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices).map(|done| unheard(done, length))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -219,6 +220,24 @@ impl AsyncWrite for Listening {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// A write to a peer that has hung up counts as done: what the peer said before it did, such as an
+/// HTTP/1 refusal, is still to be read, and the end of the connection is found there.
+fn unheard(done: io::Result<usize>, length: usize) -> io::Result<usize> {
+    match done {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionAborted
+            ) =>
+        {
+            Ok(length)
+        }
+        done => done,
     }
 }
 
