@@ -94,7 +94,8 @@ fn other_protocol(first: &[u8]) -> Option<Message> {
     if first.is_empty() || matches!(first, [0, _, _, 4, ..] | [0] | [0, _] | [0, _, _]) {
         return None;
     }
-    if first.starts_with(b"HTTP/") {
+    // Some web servers answer what they cannot parse with a page and no head.
+    if first.starts_with(b"HTTP/") || first.trim_ascii_start().starts_with(b"<") {
         return Some(text::control::listener_http1());
     }
     let line = first.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
@@ -251,6 +252,7 @@ mod tests {
         assert_eq!(code(b""), None);
         assert_eq!(code(&[0, 0, 18, 4, 0, 0, 0, 0, 0]), None);
         assert_eq!(code(b"HTTP/1.1 400 Bad Request\r\n"), Some("listener-http1"));
+        assert_eq!(code(b"<!DOCTYPE HTML>\n<html"), Some("listener-http1"));
         assert_eq!(code(b"SSH-2.0-OpenSSH_9\r\n"), Some("listener-other"));
         let ssh = other_protocol(b"SSH-2.0-x\x1b[2J\r\n").map(|message| message.to_string());
         assert!(ssh.is_some_and(|words| words.contains("SSH-2.0-x") && !words.contains('\x1b')));
