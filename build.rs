@@ -17,8 +17,14 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+/// Tells Cargo what a rebuild depends on.
+#[expect(clippy::disallowed_macros, reason = "standard output is how a build script talks to Cargo")]
+fn rerun_if_changed(path: &str) {
+    println!("cargo:rerun-if-changed={path}");
+}
+
 fn compile_protos(out: &Path) -> Result<()> {
-    println!("cargo:rerun-if-changed=proto");
+    rerun_if_changed("proto");
     let descriptors = protox::compile(["proto/pmctl/v1/control.proto"], ["proto"])?;
     let descriptor_path = out.join("pmctl.v1.bin");
     tonic_prost_build::configure()
@@ -46,7 +52,7 @@ struct Sentence {
 }
 
 fn catalogue() -> Result<String> {
-    println!("cargo:rerun-if-changed=src/text");
+    rerun_if_changed("src/text");
     let mut sentences: BTreeMap<String, Sentence> = BTreeMap::new();
     let files = toml_files(&format!("src/text/{}", LANGUAGES[0]))?;
     for file in &files {
@@ -158,7 +164,7 @@ fn placeholders(text: &str) -> Vec<String> {
 
 /// `&[(version, description, sql)]` of the `NNNN_description.sql` files of `folder`, in order.
 fn migrations(folder: &str) -> Result<String> {
-    println!("cargo:rerun-if-changed={folder}");
+    rerun_if_changed(folder);
     let mut rows = BTreeMap::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

@@ -1,160 +1,24 @@
-//! What pmctl can do, each verb once. Placeholder: only the signatures that the faces call.
+//! What pmctl can do, each verb once: an operation over the store, this machine and, where there is
+//! one, the live server.
+//!
+//! Belongs here: the rules of every command that changes or reports services, ports, events and the
+//! server's status. Does not belong here: how a request arrived (`rpc`, `api`, `cli`), how a proxy
+//! is run (`serve`, `proxy`), SQL (`store`), system calls (`host`).
+//!
+//! Ground rules: what only a live server knows comes through the [`Live`] trait; without one the
+//! same verb works on the database and says so in its report. Whatever is acquired is written down
+//! first. A bulk change is one transaction. One failing service does not stop the others.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+mod context;
+mod events;
+mod faults;
+mod live;
+mod ports;
+mod services;
+mod status;
 
-use tokio::sync::{mpsc, watch};
+pub use context::{DirectFacts, Ops};
+pub use faults::{bind_fault, store_fault, taken_address_fault, taken_port_fault};
+pub use live::{Live, Metrics, ServiceMetrics, StopResult};
 
-use crate::model::{
-    ActionReport, Actor, Actual, Counters, EventsReport, Fault, FaultKind, NewService, NewTarget,
-    Phase, Port, PortsReport, Selection, ServerView, ServiceName, ServicePatch, ServicesReport,
-    ShutdownProgress, StatusReport, TargetName, Timestamp,
-};
-
-/// The verbs.
-#[derive(Clone, Default)]
-pub struct Ops {
-    live: Option<Arc<dyn Live>>,
-}
-
-fn missing<T>() -> Result<T, Fault> {
-    Err(Fault::new(FaultKind::Internal, crate::text::control::said_by_server("not built yet")))
-}
-
-#[expect(unused_variables, clippy::missing_errors_doc, missing_docs, reason = "placeholder")]
-impl Ops {
-    pub async fn status(&self) -> Result<StatusReport, Fault> {
-        missing()
-    }
-    pub async fn list_services(&self, which: &Selection) -> Result<ServicesReport, Fault> {
-        missing()
-    }
-    pub async fn add_service(&self, new: NewService, by: &Actor) -> Result<ActionReport, Fault> {
-        missing()
-    }
-    pub async fn start_services(
-        &self,
-        which: &Selection,
-        by: &Actor,
-    ) -> Result<ActionReport, Fault> {
-        missing()
-    }
-    pub async fn stop_services(
-        &self,
-        which: &Selection,
-        by: &Actor,
-    ) -> Result<ActionReport, Fault> {
-        missing()
-    }
-    pub async fn restart_services(
-        &self,
-        which: &Selection,
-        by: &Actor,
-    ) -> Result<ActionReport, Fault> {
-        missing()
-    }
-    pub async fn remove_services(
-        &self,
-        which: &Selection,
-        by: &Actor,
-    ) -> Result<ActionReport, Fault> {
-        missing()
-    }
-    pub async fn set_service(
-        &self,
-        name: &ServiceName,
-        patch: ServicePatch,
-        by: &Actor,
-    ) -> Result<ActionReport, Fault> {
-        missing()
-    }
-    pub async fn add_target(
-        &self,
-        service: &ServiceName,
-        name: &TargetName,
-        target: NewTarget,
-        by: &Actor,
-    ) -> Result<ActionReport, Fault> {
-        missing()
-    }
-    pub async fn remove_target(
-        &self,
-        service: &ServiceName,
-        name: &TargetName,
-        by: &Actor,
-    ) -> Result<ActionReport, Fault> {
-        missing()
-    }
-    pub async fn switch_target(
-        &self,
-        service: &ServiceName,
-        name: &TargetName,
-        by: &Actor,
-    ) -> Result<ActionReport, Fault> {
-        missing()
-    }
-    pub async fn ports_status(&self, ports: &BTreeSet<Port>) -> Result<PortsReport, Fault> {
-        missing()
-    }
-    pub async fn events(&self, limit: u32, after: Option<i64>) -> Result<EventsReport, Fault> {
-        missing()
-    }
-    pub fn live(&self) -> Option<&Arc<dyn Live>> {
-        self.live.as_ref()
-    }
-}
-
-/// What only a live server knows.
-pub trait Live: Send + Sync {
-    /// The server.
-    fn server(&self) -> ServerView;
-    /// How far it is.
-    fn phase(&self) -> Phase;
-    /// Begins the shutdown, or observes the one under way.
-    fn request_shutdown(&self, by: &Actor) -> mpsc::UnboundedReceiver<ShutdownProgress>;
-    /// What it counted.
-    fn metrics(&self) -> Metrics;
-    /// Id of the newest event.
-    fn event_signal(&self) -> watch::Receiver<i64>;
-}
-
-/// Figures of a live server.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Metrics {
-    /// The process.
-    pub process: ProcessMetrics,
-    /// Each service.
-    pub services: Vec<ServiceMetrics>,
-    /// When the server was started.
-    pub started_at: Timestamp,
-}
-
-/// Figures of the process.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct ProcessMetrics {
-    /// Resident memory.
-    pub resident_bytes: Option<u64>,
-    /// Open descriptors.
-    pub open_descriptors: Option<u64>,
-    /// CPU time, user and system.
-    pub cpu_seconds: Option<f64>,
-    /// Threads.
-    pub threads: Option<u64>,
-}
-
-/// Figures of a service.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ServiceMetrics {
-    /// Name.
-    pub name: ServiceName,
-    /// Port.
-    pub port: Port,
-    /// State.
-    pub actual: Actual,
-    /// Counters.
-    pub counters: Counters,
-    /// Upper bound in seconds, cumulative count; ascending.
-    pub latency: Vec<(f64, u64)>,
-    /// Sum of all latencies in seconds.
-    pub latency_sum_seconds: f64,
-}
+pub use crate::host::ProcessFigures as ProcessMetrics;

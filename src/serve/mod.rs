@@ -1,5 +1,27 @@
-//! The server assembled.
+//! The server assembled: build (lock, migrate, recover, bind) → run → shut down.
+//!
+//! Belongs here: the order of a server's life, the proxies it runs, its seven-step shutdown, the
+//! demo. Does not belong here: what the verbs do (`ops`), how bytes are forwarded (`proxy`), how a
+//! call arrives (`rpc`, `api`), printing (`cli::render`, which hears through [`Observer`]).
+//!
+//! Ground rules: [`prepare`] may fail and leaves nothing behind when it does; [`Prepared::run`]
+//! ends only by a shutdown. Ready is said when everything vital stands. Every background task has a
+//! name in `lifecycle::Tasks`. The shutdown's steps are in one file, in their order.
 
+mod build;
 mod control;
+mod demo;
+mod force;
+mod observer;
+mod progress;
+mod proxies;
+mod run;
+mod server;
+mod shutdown;
+mod sync;
 
-pub use control::{ControlBindError, ControlListener, RemainingCalls};
+pub use build::{Prepared, prepare};
+pub use control::{ControlBindError, ControlListener};
+pub use demo::DemoPlan;
+pub use observer::{DemoView, Observer, ReadyView};
+pub use shutdown::Ended;

@@ -65,6 +65,16 @@ impl Message {
         Self::from_parts(code, &HashMap::new())
     }
 
+    /// The text of a sentence without placeholders, for libraries that ask for static text (the
+    /// headings of the help pages). `None` as for [`Message::plain`].
+    pub fn plain_text(code: &str, lang: Lang) -> Option<&'static str> {
+        let entry = Self::plain(code)?.entry();
+        Some(match lang {
+            Lang::En => entry.en,
+            Lang::ZhCn => entry.zh_cn,
+        })
+    }
+
     /// The sentence in `lang`.
     pub fn render(&self, lang: Lang) -> String {
         let entry = self.entry();

@@ -1,1 +1,31 @@
 //! Tests that drive the real program over real sockets, one module a theme.
+
+// Signals, uids and pasted shell commands are those of a Unix system.
+#![cfg(unix)]
+
+/// Wrong input and a world that does not allow it.
+mod bad_input;
+/// Which server a command asks, and what it does without one.
+mod clients;
+/// The control port: documents, metrics, gRPC, and whom it turns away.
+mod control_api;
+/// Traffic at a stop: nothing asked is lost, what does not end is cut and listed.
+mod drain;
+/// The record of what happened.
+mod events;
+/// The tests' own clients and upstreams, with no proxy between them.
+mod harness;
+/// What passes through a proxy, and how.
+mod proxying;
+/// Many services and large bodies.
+mod scale;
+/// Starting, stopping, and what the next start finds.
+mod serve_and_stop;
+/// The registry of services, through a server and without one.
+mod services;
+/// What the tests share.
+mod support;
+/// Changing the active target under load.
+mod switching;
+/// The rooms of the source name only the rooms they may.
+mod walls;

@@ -1,0 +1,301 @@
+//! From the words of the command line to what they ask for.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::FromArgMatches;
+
+use super::convert::{Convert, command};
+use super::typed::CommandArgs;
+use super::{Args, Command, Early};
+use crate::cli::help;
+use crate::config::{Flags, Key, Surroundings};
+use crate::text::{self, Message};
+
+/// A command line that makes sense.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invocation {
+    /// The settings among its flags.
+    pub flags: Flags,
+    /// What to do.
+    pub command: Command,
+}
+
+/// Why nothing is to be done.
+#[derive(Debug)]
+pub enum Stop {
+    /// The grammar was not kept; or `--help`, `--version`, which clap treats alike.
+    Clap(Box<clap::Error>),
+    /// `pmctl help COMMAND`: this page was asked for.
+    Page(clap::builder::StyledStr),
+    /// Values that are wrong, all of them; never empty.
+    Wrong(Vec<Message>),
+}
+
+/// Understands `argv`, whose first word is the program's name.
+pub fn parse(argv: &[OsString], early: Early, around: &Surroundings) -> Result<Invocation, Stop> {
+    let clap = |error: clap::Error| Stop::Clap(Box::new(error));
+    let grammar = help::command(early.lang);
+    let mut matches = grammar.clone().try_get_matches_from(argv).map_err(clap)?;
+    let args = Args::from_arg_matches_mut(&mut matches).map_err(clap)?;
+    if let CommandArgs::Help(help) = &args.command {
+        return Err(page(grammar, &help.command));
+    }
+    resolve(args, &around.working_dir).map_err(Stop::Wrong)
+}
+
+fn page(mut grammar: clap::Command, path: &[String]) -> Stop {
+    grammar.build();
+    let mut at = &mut grammar;
+    for name in path {
+        at = match at.find_subcommand_mut(name) {
+            Some(command) => command,
+            None => return Stop::Wrong(vec![text::cli::argument_no_such_command(path.join(" "))]),
+        };
+    }
+    Stop::Page(at.render_help())
+}
+
+/// What was typed, as flags and a command. `working_dir` is where relative paths start.
+fn resolve(args: Args, working_dir: &Path) -> Result<Invocation, Vec<Message>> {
+    let mut flags = flags(&args);
+    let mut convert = Convert { working_dir, mistakes: Vec::new() };
+    let command = command(args.command, &mut flags, &mut convert);
+    match command {
+        Some(command) if convert.mistakes.is_empty() => Ok(Invocation { flags, command }),
+        _ => Err(convert.mistakes),
+    }
+}
+
+fn flags(args: &Args) -> Flags {
+    let (mut flags, global) = (Flags::default(), &args.global);
+    let texts = [
+        (Key::Server, &global.server),
+        (Key::DatabaseUrl, &global.database_url),
+        (Key::Output, &global.output),
+        (Key::Timeout, &global.timeout),
+        (Key::Lang, &global.lang),
+        (Key::Color, &global.color),
+    ];
+    let mut put = |key, value: Option<OsString>| {
+        if let Some(value) = value {
+            flags.set(key, value);
+        }
+    };
+    for (key, value) in texts {
+        put(key, value.clone().map(OsString::from));
+    }
+    put(Key::Config, global.config.clone());
+    put(Key::Verbose, (global.verbose > 0).then(|| global.verbose.min(9).to_string().into()));
+    for (key, is_on) in [
+        (Key::Direct, global.direct),
+        (Key::NoFallback, global.no_fallback),
+        (Key::Quiet, global.quiet),
+    ] {
+        put(key, is_on.then(|| "true".into()));
+    }
+    if let CommandArgs::Serve(serve) = &args.command {
+        for (key, value) in [
+            (Key::Listen, &serve.listen),
+            (Key::NodeName, &serve.node_name),
+            (Key::ShutdownTimeout, &serve.shutdown_timeout),
+            (Key::ServiceTimeout, &serve.service_timeout),
+            (Key::LogFormat, &serve.log_format),
+        ] {
+            put(key, value.clone().map(OsString::from));
+        }
+        put(Key::LogFile, serve.log_file.clone());
+    }
+    flags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::{PortsCommand, ServiceCommand, WaitForPorts, WaitForServer};
+    use crate::model::{PortChoice, Selection};
+
+    fn surroundings() -> Surroundings {
+        Surroundings {
+            env: Box::new(|_| None),
+            working_dir: "/work".into(),
+            user: None,
+            home_of: |_| None,
+            cpus: 1,
+        }
+    }
+
+    /// Words are set apart by one space.
+    fn parsed(line: &str) -> Result<Invocation, Stop> {
+        let argv: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        parse(&argv, Early::default(), &surroundings())
+    }
+
+    fn command(line: &str) -> Command {
+        parsed(line).unwrap_or_else(|stop| panic!("{line}: {stop:?}")).command
+    }
+
+    /// Codes of the mistakes, or clap's kind of error.
+    fn refusal(line: &str) -> Vec<String> {
+        match parsed(line) {
+            Err(Stop::Wrong(mistakes)) => mistakes.iter().map(|m| m.code().to_owned()).collect(),
+            Err(Stop::Clap(error)) => vec![format!("{:?}", error.kind())],
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_service_to_be_added_has_its_first_target_active_unless_told_otherwise() {
+        let base =
+            "pmctl service add shop --port auto --target z=http://a:1 --target b=https://u:p@b/x";
+        let Command::Service(ServiceCommand::Add(new)) = command(base) else { panic!() };
+        assert_eq!((new.port, new.bind, new.stopped), (PortChoice::Auto, None, false));
+        assert_eq!(new.active.as_ref().map(|a| a.as_str()), Some("z"));
+        assert_eq!(new.targets.len(), 2);
+        let more = "--active b --ca b=own.pem --bind [::1] --tag t --tag t --no-register --stopped";
+        let Command::Service(ServiceCommand::Add(new)) = command(&format!("{base} {more}")) else {
+            panic!()
+        };
+        assert_eq!(new.active.as_ref().map(|a| a.as_str()), Some("b"));
+        let b = &new.targets[&"b".parse().unwrap()];
+        assert_eq!(b.tls.ca_file.as_deref(), Some(Path::new("/work/own.pem")));
+        assert_eq!(b.credentials.as_ref().map(|c| c.username.as_str()), Some("u"));
+        assert_eq!((new.tags.len(), new.register, new.stopped), (1, false, true));
+    }
+
+    #[test]
+    fn every_mistake_of_a_service_is_reported_at_once() {
+        let line = "pmctl service add \u{7} --port 70000 --target x --target a=ftp://b \
+                    --target c=http://c --target c=http://d --bind here --ca c=f --insecure c \
+                    --ca nothing --tag \u{1b}";
+        let mut codes = refusal(line);
+        codes.sort_unstable();
+        assert_eq!(
+            codes,
+            [
+                "argument-bind-invalid",
+                "argument-ca-unreadable",
+                "argument-tag-invalid",
+                "argument-target-twice",
+                "argument-target-unreadable",
+                "argument-target-without-tls",
+                "name-has-control",
+                "port-out-of-range",
+                "settings-exclude-each-other",
+                "target-url-scheme-unknown",
+            ]
+        );
+        let unknown = "pmctl service add a --port 1 --target a=http://b --active x --insecure y";
+        assert_eq!(refusal(unknown), ["argument-target-unknown"; 2]);
+        for bad in ["0", "70000", "-1", "a", ""] {
+            let line = format!("pmctl service add a --port={bad} --target a=http://b");
+            assert_eq!(refusal(&line), ["port-out-of-range"], "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_target_that_is_refused_is_not_repeated() {
+        for target in
+            ["http://ann:s3cret@a", "a=ann:s3cret@b", "ann:s3cret@a", "x=ftp://ann:s3cret@b"]
+        {
+            let line = format!("pmctl service add a --port 1 --target {target}");
+            let Err(Stop::Wrong(mistakes)) = parsed(&line) else { panic!("{target}") };
+            assert!(!format!("{mistakes:?}").contains("s3cret"), "{mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn start_stop_and_restart_take_names_or_all_but_not_both_and_not_nothing() {
+        let named = Selection::Named(vec!["b".parse().unwrap(), "a".parse().unwrap()]);
+        let stop = ServiceCommand::Stop(named);
+        assert_eq!(command("pmctl service stop b a b"), Command::Service(stop));
+        let all = ServiceCommand::Restart(Selection::All);
+        assert_eq!(command("pmctl service restart --all"), Command::Service(all));
+        let list = ServiceCommand::List(Selection::All);
+        assert_eq!(command("pmctl service list"), Command::Service(list));
+        assert_eq!(refusal("pmctl service start"), ["MissingRequiredArgument"]);
+        assert_eq!(refusal("pmctl service start a --all"), ["ArgumentConflict"]);
+        assert_eq!(refusal("pmctl service remove"), ["MissingRequiredArgument"]);
+    }
+
+    #[test]
+    fn a_change_must_change_something_and_not_contradict_itself() {
+        let Command::Service(ServiceCommand::Set(name, patch)) =
+            command("pmctl service set a --name b --bind any --no-tags --no-register")
+        else {
+            panic!()
+        };
+        assert_eq!((name.as_str(), patch.bind, patch.register), ("a", Some(None), Some(false)));
+        assert_eq!((patch.tags, patch.port), (Some(vec![]), None));
+        assert_eq!(refusal("pmctl service set a"), ["MissingRequiredArgument"]);
+        assert_eq!(refusal("pmctl service set a --tag x --no-tags"), ["ArgumentConflict"]);
+        assert_eq!(refusal("pmctl service set a --register --no-register"), ["ArgumentConflict"]);
+    }
+
+    #[test]
+    fn ports_are_lists_and_ranges_and_a_wait_says_for_what() {
+        let Command::Ports(PortsCommand::Status { ports, watch }) =
+            command("pmctl ports status 3000,6000-6002 80 --watch")
+        else {
+            panic!()
+        };
+        assert_eq!((ports.map(|p| p.len()), watch), (Some(5), true));
+        let line = "pmctl ports wait 80 --free --timeout 2m";
+        let Command::Ports(PortsCommand::Wait { wait, .. }) = command(line) else { panic!() };
+        assert_eq!((wait.until, wait.timeout.as_secs()), (WaitForPorts::Free, 120));
+        assert_eq!(refusal("pmctl ports wait 80"), ["MissingRequiredArgument"]);
+        assert_eq!(refusal("pmctl ports wait 80 --free --listening"), ["ArgumentConflict"]);
+        assert_eq!(
+            refusal("pmctl ports status 0 5-4"),
+            ["port-out-of-range", "port-range-reversed"]
+        );
+    }
+
+    #[test]
+    fn the_timeout_of_a_command_that_waits_is_that_of_the_wait() {
+        let waiting = parsed("pmctl --timeout 7s status --wait stopped").unwrap();
+        assert_eq!(waiting.flags.get(Key::Timeout), None);
+        let Command::Status { wait: Some(wait) } = waiting.command else { panic!() };
+        assert_eq!((wait.until, wait.timeout.as_secs()), (WaitForServer::Stopped, 7));
+        let plain = parsed("pmctl status --timeout 7s").unwrap();
+        assert_eq!(plain.flags.get(Key::Timeout), Some(&"7s".into()));
+        assert_eq!(refusal("pmctl status --wait ready --timeout soon"), ["duration-invalid"]);
+    }
+
+    #[test]
+    fn options_of_every_command_are_taken_before_and_behind_it() {
+        for line in [
+            "pmctl -o json -v --server http://a serve --listen 127.0.0.1:1",
+            "pmctl serve -ojson --verbose --server=http://a --listen=127.0.0.1:1",
+        ] {
+            let flags = parsed(line).unwrap().flags;
+            let get = |key| flags.get(key).and_then(|v| v.to_str()).unwrap_or_default();
+            assert_eq!((get(Key::Output), get(Key::Verbose)), ("json", "1"), "{line}");
+            assert_eq!((get(Key::Server), get(Key::Listen)), ("http://a", "127.0.0.1:1"));
+            assert_eq!(flags.get(Key::Direct), None);
+        }
+        assert_eq!(refusal("pmctl status -o xml"), ["InvalidValue"]);
+        assert_eq!(refusal("pmctl status --nonsense"), ["UnknownArgument"]);
+        let demo = "pmctl --database-url sqlite:x serve --demo";
+        assert_eq!(refusal(demo), ["settings-exclude-each-other"]);
+    }
+
+    #[test]
+    fn help_and_version_are_pages_and_an_unknown_command_is_named() {
+        assert_eq!(refusal("pmctl"), ["DisplayHelpOnMissingArgumentOrSubcommand"]);
+        assert_eq!(refusal("pmctl --version"), ["DisplayVersion"]);
+        assert_eq!(refusal("pmctl service add -h"), ["DisplayHelp"]);
+        assert_eq!(refusal("pmctl nonsense"), ["InvalidSubcommand"]);
+        assert_eq!(refusal("pmctl help service nonsense"), ["argument-no-such-command"]);
+        let Err(Stop::Page(page)) = parsed("pmctl help service add") else { panic!() };
+        assert!(page.to_string().contains("Usage: pmctl service add"), "{page}");
+    }
+
+    #[test]
+    fn as_many_events_as_asked_for_but_at_least_one() {
+        assert_eq!(command("pmctl events"), Command::Events { limit: 20, follow: false });
+        assert_eq!(command("pmctl events -fn 5"), Command::Events { limit: 5, follow: true });
+        assert_eq!(refusal("pmctl events -n 0"), ["number-invalid"]);
+        assert_eq!(refusal("pmctl events -n x"), ["number-invalid"]);
+    }
+}

@@ -1,0 +1,106 @@
+//! Working on the database itself.
+
+use std::time::Duration;
+
+use crate::config::Settings;
+use crate::host;
+use crate::model::{Fault, FaultKind, ServerState, ServerView};
+use crate::ops::{DirectFacts, Ops, store_fault};
+use crate::store::{
+    Acquired, HolderKind, Location, LockHolder, Owner, OwnerLock, Store, StoreError, WriterLock,
+};
+use crate::text;
+
+/// The operations without a server. A writer keeps the writers' lock for as long as this lives.
+pub(in crate::cli) struct Direct {
+    pub(in crate::cli) ops: Ops,
+    _writer: Option<WriterLock>,
+}
+
+impl Direct {
+    /// For reading: creates nothing, waits for nobody.
+    pub(super) async fn reader(
+        settings: &Settings,
+        location: &Location,
+        owner: &Owner,
+        state: ServerState,
+    ) -> Result<Self, Fault> {
+        let store = Store::open_for_reading(location).await.map_err(store_fault)?;
+        Ok(Self { ops: ops(settings, location, owner, state, store), _writer: None })
+    }
+
+    /// For writing, with the writers' lock held. `None` if a server has taken the database
+    /// meanwhile: it has to be asked then.
+    pub(super) async fn writer(
+        settings: &Settings,
+        location: &Location,
+        wait: Duration,
+    ) -> Result<Option<Self>, Fault> {
+        let writer = WriterLock::acquire(location, wait).await.map_err(store_fault)?;
+        let owner = crate::store::owner(location, &settings.node_name, host::is_alive).map_err(store_fault)?;
+        if owner != Owner::Free {
+            return Ok(None);
+        }
+        let store = match Store::open_for_writing(location).await {
+            Err(StoreError::NoDatabase { .. } | StoreError::SchemaOld { .. }) => {
+                if !make(settings, location).await? {
+                    return Ok(None);
+                }
+                Store::open_for_writing(location).await
+            }
+            other => other,
+        };
+        let store = store.map_err(store_fault)?;
+        let ops = ops(settings, location, &owner, ServerState::Down, Some(store));
+        Ok(Some(Self { ops, _writer: Some(writer) }))
+    }
+}
+
+/// Creates the database or brings its schema up to date, which only the owner may do. False if
+/// somebody else became the owner first.
+async fn make(settings: &Settings, location: &Location) -> Result<bool, Fault> {
+    let identity = host::own_identity().map_err(|error| {
+        Fault::caused(FaultKind::Internal, text::serve::own_identity_unknown(), &error)
+    })?;
+    let holder = LockHolder {
+        kind: HolderKind::Migration,
+        identity,
+        node: settings.node_name.clone(),
+        url: None,
+        phase: None,
+    };
+    let acquired = OwnerLock::try_acquire(location, holder, host::is_alive);
+    let lock = match acquired.map_err(store_fault)? {
+        Acquired::Lock(lock) => lock,
+        Acquired::Held(_) => return Ok(false),
+    };
+    let store = Store::open_as_owner(location, &lock).await.map_err(store_fault)?;
+    store.close().await.map_err(store_fault)?;
+    Ok(true)
+}
+
+fn ops(
+    settings: &Settings,
+    location: &Location,
+    owner: &Owner,
+    state: ServerState,
+    store: Option<Store>,
+) -> Ops {
+    let holder = match owner {
+        Owner::Held(Some(holder)) => Some(holder),
+        Owner::Held(None) | Owner::Free => None,
+    };
+    let server = ServerView {
+        state,
+        pid: holder.map(|holder| holder.identity.pid),
+        url: holder.and_then(|holder| holder.url.clone()),
+        node: settings.node_name.to_string(),
+        version: None,
+        started_at: None,
+        database: location.url(),
+        database_uuid: None,
+    };
+    let owner = holder.map(|holder| holder.identity.clone());
+    let facts = DirectFacts { server, owner };
+    Ops::direct(store, settings.node_name.clone(), settings.port_range, facts)
+}

@@ -1,0 +1,311 @@
+//! Finding whom to work with.
+
+use std::time::{Duration, Instant};
+
+use super::direct::Direct;
+use super::faults::client_fault;
+use super::verbs::Backend;
+use crate::config::Settings;
+use crate::host;
+use crate::model::{Fault, FaultKind, Phase, ServerState};
+use crate::ops::store_fault;
+use crate::rpc::{Client, ClientError};
+use crate::store::{HolderKind, Location, LockHolder, Owner, Store, owner};
+use crate::text::{self, Message};
+
+/// Where a server listens that nobody told otherwise.
+const DEFAULT_URL: &str = "http://127.0.0.1:3000";
+
+/// Between two tries to reach a server that is starting or leaving.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// What the command is about to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Need {
+    Read,
+    Write,
+}
+
+/// Whom to work with, and what to tell the caller about it.
+pub(in crate::cli) struct Reached {
+    pub(in crate::cli) backend: Backend,
+    pub(in crate::cli) notes: Vec<Message>,
+}
+
+/// Where the URL to try came from: how much it proves hangs on that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// `--server`.
+    Named,
+    /// The holder of the owner's lock wrote it down.
+    Recorded,
+    /// Nobody said anything.
+    Default,
+}
+
+/// What a look for the server found.
+pub(in crate::cli) enum Found {
+    /// It answers.
+    Server(Box<Client>),
+    /// There is none for this database; why, where that needs saying.
+    Nobody(Option<Message>),
+    /// Somebody holds the lock, and does not answer (yet, or no longer).
+    Busy(ServerState, Message),
+    /// Somebody listens where a server was said to be, and says nothing. Whose it is is not known.
+    Silent(Message),
+}
+
+/// The settings, seen as ways to a server.
+pub(in crate::cli) struct Reach<'a> {
+    settings: &'a Settings,
+    location: Location,
+}
+
+impl<'a> Reach<'a> {
+    pub(in crate::cli) fn new(settings: &'a Settings) -> Result<Self, Fault> {
+        let location = Location::from_url(&settings.database_url).map_err(store_fault)?;
+        Ok(Self { settings, location })
+    }
+
+    /// Whom to work with. May wait up to `--timeout` for a server that is starting or leaving if
+    /// the command writes.
+    pub(in crate::cli) async fn reach(&self, need: Need) -> Result<Reached, Fault> {
+        if self.settings.direct {
+            return self.only_direct(need).await;
+        }
+        let deadline = Instant::now() + self.settings.timeout;
+        loop {
+            let found = self.find().await?;
+            let reached = match (found, need) {
+                (Found::Server(client), _) => {
+                    let backend = Backend::Server(client);
+                    return Ok(Reached { backend, notes: Vec::new() });
+                }
+                (Found::Nobody(note), Need::Read) => self.read(ServerState::Down, note).await?,
+                (Found::Nobody(note), Need::Write) => self.write(note, deadline).await?,
+                (Found::Busy(state, note), Need::Read) => self.read(state, Some(note)).await?,
+                (Found::Silent(note), Need::Read) => {
+                    self.read(ServerState::Down, Some(note)).await?
+                }
+                (Found::Busy(_, why) | Found::Silent(why), Need::Write) => {
+                    if Instant::now() >= deadline {
+                        return Err(Fault::new(FaultKind::Unavailable, why));
+                    }
+                    None
+                }
+            };
+            match reached {
+                Some(reached) => return Ok(reached),
+                None => tokio::time::sleep(RETRY).await,
+            }
+        }
+    }
+
+    /// `--direct`. A database that a server owns is only read.
+    async fn only_direct(&self, need: Need) -> Result<Reached, Fault> {
+        let owner = self.owner()?;
+        let notes = Vec::new();
+        if let (Owner::Held(holder), Need::Write) = (&owner, need) {
+            let pid = holder.as_ref().map_or_else(|| "?".into(), |h| h.identity.pid.to_string());
+            let message = text::backend::direct_but_owned(pid);
+            return Err(Fault::new(FaultKind::Unavailable, message));
+        }
+        let direct = match need {
+            Need::Read => {
+                let state = match &owner {
+                    Owner::Free => ServerState::Down,
+                    Owner::Held(holder) => claimed_state(holder.as_ref()),
+                };
+                Direct::reader(self.settings, &self.location, &owner, state).await?
+            }
+            Need::Write => {
+                let wait = self.settings.timeout;
+                let writer = Direct::writer(self.settings, &self.location, wait).await?;
+                writer.ok_or_else(|| {
+                    Fault::new(FaultKind::Unavailable, text::backend::direct_but_owned("?"))
+                })?
+            }
+        };
+        Ok(Reached { backend: Backend::Direct(direct), notes })
+    }
+
+    async fn read(
+        &self,
+        state: ServerState,
+        note: Option<Message>,
+    ) -> Result<Option<Reached>, Fault> {
+        self.may_fall_back(note.as_ref())?;
+        let owner = self.owner()?;
+        let direct = Direct::reader(self.settings, &self.location, &owner, state).await?;
+        let notes = note.into_iter().collect();
+        Ok(Some(Reached { backend: Backend::Direct(direct), notes }))
+    }
+
+    async fn write(
+        &self,
+        note: Option<Message>,
+        deadline: Instant,
+    ) -> Result<Option<Reached>, Fault> {
+        self.may_fall_back(note.as_ref())?;
+        let wait = deadline.saturating_duration_since(Instant::now());
+        let writer = Direct::writer(self.settings, &self.location, wait).await?;
+        let notes = note.into_iter().collect();
+        Ok(writer.map(|direct| Reached { backend: Backend::Direct(direct), notes }))
+    }
+
+    fn may_fall_back(&self, why: Option<&Message>) -> Result<(), Fault> {
+        if !self.settings.no_fallback {
+            return Ok(());
+        }
+        let message = why.cloned().unwrap_or_else(text::backend::no_server);
+        Err(Fault::new(FaultKind::Unavailable, message))
+    }
+
+    fn owner(&self) -> Result<Owner, Fault> {
+        if !self.location.exists() {
+            return Ok(Owner::Free);
+        }
+        owner(&self.location, &self.settings.node_name, host::is_alive).map_err(store_fault)
+    }
+
+    /// Looks for the server of this database once.
+    pub(in crate::cli) async fn find(&self) -> Result<Found, Fault> {
+        let owner = self.owner()?;
+        let (url, origin) = match (&self.settings.server_url, &owner) {
+            (Some(url), _) => (url.clone(), Origin::Named),
+            (None, Owner::Held(holder)) => {
+                let holder = holder.as_ref();
+                match holder.filter(|h| h.kind == HolderKind::Serve).and_then(|h| h.url.clone()) {
+                    Some(url) => (url, Origin::Recorded),
+                    None => return Ok(busy(holder, ServerState::Starting)),
+                }
+            }
+            (None, Owner::Free) => (DEFAULT_URL.to_owned(), Origin::Default),
+        };
+        let error = match Client::connect(&url, self.settings.timeout).await {
+            Ok(client) => return self.judge(client, &url, origin, &owner).await,
+            Err(error) => error,
+        };
+        if let ClientError::Fault(fault) = error {
+            return Err(fault);
+        }
+        // The URL of another machine says nothing about this one.
+        if origin == Origin::Named && !is_loopback(&url) {
+            return Err(client_fault(&url, error));
+        }
+        if let Owner::Held(holder) = &owner {
+            let state = match error {
+                ClientError::Unresponsive { .. } => ServerState::Unresponsive,
+                _ => match claimed_state(holder.as_ref()) {
+                    // It says ready, but nobody listens at its address.
+                    ServerState::Ready => ServerState::Unresponsive,
+                    other => other,
+                },
+            };
+            // It may have ended between the look at the lock and the connection.
+            return match self.owner()? {
+                Owner::Free => Ok(Found::Nobody(Some(text::backend::no_server_here()))),
+                Owner::Held(_) => Ok(busy(holder.as_ref(), state)),
+            };
+        }
+        Ok(match error {
+            ClientError::NotPmctl { what } => {
+                Found::Nobody(Some(text::backend::listener_not_pmctl(&url, what)))
+            }
+            // Nobody owns this database, so whoever is silent at the default address is no server
+            // of it.
+            ClientError::Unresponsive { .. } if origin == Origin::Default => {
+                let what = text::backend::listener_silent();
+                Found::Nobody(Some(text::backend::listener_not_pmctl(&url, what)))
+            }
+            ClientError::Unresponsive { after } => {
+                let after = humantime::format_duration(after);
+                Found::Silent(text::backend::server_silent(&url, after))
+            }
+            ClientError::Absent | ClientError::GoingAway | ClientError::Fault(_) => {
+                let note = match origin {
+                    Origin::Named => text::backend::no_server_at(&url),
+                    Origin::Recorded | Origin::Default => text::backend::no_server_here(),
+                };
+                Found::Nobody(Some(note))
+            }
+        })
+    }
+
+    /// Whether the server that answered is the one of this database.
+    async fn judge(
+        &self,
+        client: Client,
+        url: &str,
+        origin: Origin,
+        owner: &Owner,
+    ) -> Result<Found, Fault> {
+        let known = Store::identify(&self.location).await;
+        // A file that cannot be identified proves nothing; whoever opens it will say why.
+        let known = known.ok().flatten().map(|identification| identification.uuid);
+        let theirs = client.server().database_uuid.clone();
+        let is_same = known.is_some() && known == theirs;
+        let is_free_choice = !self.settings.database_is_named && known.is_none();
+        match origin {
+            Origin::Named if is_same || !self.settings.database_is_named => {
+                Ok(Found::Server(Box::new(client)))
+            }
+            Origin::Named => {
+                let message = text::backend::server_of_other_database(url, self.location.url());
+                Err(Fault::new(FaultKind::Unavailable, message))
+            }
+            Origin::Recorded | Origin::Default if is_same => Ok(Found::Server(Box::new(client))),
+            Origin::Default if is_free_choice => Ok(Found::Server(Box::new(client))),
+            Origin::Default => {
+                Ok(Found::Nobody(Some(text::backend::listener_of_other_database(url))))
+            }
+            Origin::Recorded => {
+                let holder = match owner {
+                    Owner::Held(holder) => holder.as_ref(),
+                    Owner::Free => None,
+                };
+                Ok(busy(holder, ServerState::Unresponsive))
+            }
+        }
+    }
+}
+
+/// How the holder's file says the server is.
+fn claimed_state(holder: Option<&LockHolder>) -> ServerState {
+    holder.and_then(|h| h.phase).map_or(ServerState::Starting, |phase: Phase| phase.into())
+}
+
+fn busy(holder: Option<&LockHolder>, state: ServerState) -> Found {
+    let pid = holder.map_or_else(|| "?".to_owned(), |h| h.identity.pid.to_string());
+    let note = match (state, holder.map(|h| h.kind)) {
+        (_, Some(HolderKind::Repair | HolderKind::Migration)) => text::backend::under_repair(pid),
+        (ServerState::Unresponsive, _) => text::backend::server_unresponsive(pid),
+        (state, _) => text::backend::server_busy(pid, state),
+    };
+    Found::Busy(state, note)
+}
+
+fn is_loopback(url: &str) -> bool {
+    let Ok(url) = url::Url::parse(url) else { return false };
+    match url.host() {
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_urls_are_of_this_machine() {
+        for url in ["http://127.0.0.1:3000", "http://127.8.0.1:1", "http://[::1]:1", "http://LocalHost"] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in ["http://192.0.2.1:3000", "http://localhost.example", "nonsense"] {
+            assert!(!is_loopback(url), "{url}");
+        }
+    }
+}

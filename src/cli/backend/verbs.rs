@@ -1,0 +1,127 @@
+//! Every verb on either side: the server, or the database.
+
+use std::collections::BTreeSet;
+
+use super::direct::Direct;
+use super::faults::client_fault;
+use crate::cli::args::ServiceCommand;
+use crate::host;
+use crate::model::{
+    ActionReport, Actor, EventsReport, Fault, Port, PortsReport, Selection, ServicesReport,
+    StatusReport,
+};
+use crate::rpc::{ActionProgress, Client, ClientError};
+
+/// Whom the command works with.
+pub(in crate::cli) enum Backend {
+    Server(Box<Client>),
+    Direct(Direct),
+}
+
+impl Backend {
+    pub(in crate::cli) async fn status(&self) -> Result<StatusReport, Fault> {
+        match self {
+            Self::Server(client) => client.status().await.map_err(|e| fault(client, e)),
+            Self::Direct(direct) => direct.ops.status().await,
+        }
+    }
+
+    pub(in crate::cli) async fn services(
+        &self,
+        which: &Selection,
+    ) -> Result<ServicesReport, Fault> {
+        match self {
+            Self::Server(client) => client.list_services(which).await.map_err(|e| fault(client, e)),
+            Self::Direct(direct) => direct.ops.list_services(which).await,
+        }
+    }
+
+    pub(in crate::cli) async fn ports(&self, ports: &BTreeSet<Port>) -> Result<PortsReport, Fault> {
+        match self {
+            Self::Server(client) => client.ports_status(ports).await.map_err(|e| fault(client, e)),
+            Self::Direct(direct) => direct.ops.ports_status(ports).await,
+        }
+    }
+
+    pub(in crate::cli) async fn events(
+        &self,
+        limit: u32,
+        after: Option<i64>,
+    ) -> Result<EventsReport, Fault> {
+        match self {
+            Self::Server(client) => client.events(limit, after).await.map_err(|e| fault(client, e)),
+            Self::Direct(direct) => direct.ops.events(limit, after).await,
+        }
+    }
+
+    /// Carries out a command that changes services; `hear` learns how far a long one is.
+    pub(in crate::cli) async fn change(
+        &self,
+        command: ServiceCommand,
+        hear: &mut (dyn FnMut(&ActionProgress) + Send),
+    ) -> Result<ActionReport, Fault> {
+        match self {
+            Self::Server(client) => {
+                ask(client, command, hear).await.map_err(|error| fault(client, error))
+            }
+            Self::Direct(direct) => here(direct, command).await,
+        }
+    }
+}
+
+async fn ask(
+    client: &Client,
+    command: ServiceCommand,
+    hear: &mut (dyn FnMut(&ActionProgress) + Send),
+) -> Result<ActionReport, ClientError> {
+    match command {
+        ServiceCommand::Add(new) => client.add_service(&new).await,
+        ServiceCommand::Start(which) => client.start_services(&which).await,
+        ServiceCommand::Stop(which) => client.stop_services(&which, hear).await,
+        ServiceCommand::Restart(which) => client.restart_services(&which, hear).await,
+        ServiceCommand::Remove(names) => client.remove_services(&names, hear).await,
+        ServiceCommand::Set(name, patch) => client.set_service(&name, &patch, hear).await,
+        ServiceCommand::TargetAdd { service, name, target } => {
+            client.add_target(&service, &name, &target).await
+        }
+        ServiceCommand::TargetRemove { service, name } => {
+            client.remove_target(&service, &name).await
+        }
+        ServiceCommand::Switch { service, target } => {
+            client.switch_target(&service, &target).await
+        }
+        ServiceCommand::List(_) | ServiceCommand::Show(_) => {
+            unreachable!("listing changes nothing; cli::service answers it before")
+        }
+    }
+}
+
+async fn here(direct: &Direct, command: ServiceCommand) -> Result<ActionReport, Fault> {
+    let (ops, by) = (&direct.ops, &Actor::Direct(host::current_user_name()));
+    match command {
+        ServiceCommand::Add(new) => ops.add_service(new, by).await,
+        ServiceCommand::Start(which) => ops.start_services(&which, by).await,
+        ServiceCommand::Stop(which) => ops.stop_services(&which, by).await,
+        ServiceCommand::Restart(which) => ops.restart_services(&which, by).await,
+        ServiceCommand::Remove(names) => {
+            ops.remove_services(&Selection::Named(names), by).await
+        }
+        ServiceCommand::Set(name, patch) => ops.set_service(&name, patch, by).await,
+        ServiceCommand::TargetAdd { service, name, target } => {
+            ops.add_target(&service, &name, target, by).await
+        }
+        ServiceCommand::TargetRemove { service, name } => {
+            ops.remove_target(&service, &name, by).await
+        }
+        ServiceCommand::Switch { service, target } => {
+            ops.switch_target(&service, &target, by).await
+        }
+        ServiceCommand::List(_) | ServiceCommand::Show(_) => {
+            unreachable!("listing changes nothing; cli::service answers it before")
+        }
+    }
+}
+
+fn fault(client: &Client, error: ClientError) -> Fault {
+    client_fault(client.server().url.as_deref().unwrap_or("-"), error)
+}

@@ -1,0 +1,86 @@
+//! From the words of the command line to the exit code.
+
+use std::ffi::OsString;
+
+use super::args::{self, Command, Early};
+use super::context::Context;
+use super::exit::ExitCode;
+use super::render::{Output, Style};
+use super::{events, help, ports, serve, service, status};
+use crate::config::{Settings, Surroundings};
+use crate::host::clock;
+use crate::model::{Fault, FaultKind};
+use crate::text;
+
+/// Does what `argv` asks for, whose first word is the program's name.
+pub fn run(argv: &[OsString]) -> ExitCode {
+    let around = Surroundings::of_this_process();
+    let early = Early::scan(argv, &around);
+    let output = Output::to_process(Style::early(early, &around), clock::now);
+    let invocation = match args::parse(argv, early, &around) {
+        Ok(invocation) => invocation,
+        Err(stop) => return output.finish(output.stop(&stop)),
+    };
+    // These need no settings, and a mistake in a file must not keep anyone from the manual.
+    let result = match &invocation.command {
+        Command::Completions(shell) => {
+            output.raw(&help::completions(*shell, early.lang));
+            return output.finish(ExitCode::Success);
+        }
+        Command::Man { dir: None } => help::manual(early.lang).map(|page| output.raw(&page)),
+        Command::Man { dir: Some(dir) } => help::manuals(dir, early.lang),
+        _ => Ok(()),
+    };
+    if let Err(error) = result {
+        let fault = Fault::caused(FaultKind::Internal, text::backend::manual_failed(), &error);
+        return output.finish(output.fault(&fault));
+    }
+    if matches!(invocation.command, Command::Man { .. }) {
+        return output.finish(ExitCode::Success);
+    }
+    let settings = match Settings::resolve(&invocation.flags, &around) {
+        Ok(settings) => settings,
+        Err(error) => return output.finish(output.mistakes(error.mistakes())),
+    };
+    let output = Output::to_process(Style::new(&settings, &around), clock::now);
+    for note in &settings.notes {
+        output.note(note);
+    }
+    let done = match invocation.command {
+        Command::Serve { demo } => serve::run(settings, demo, &output),
+        command => on_a_thread(|| carry_out(&settings, &output, command)),
+    };
+    let code = done.unwrap_or_else(|fault| output.fault(&fault));
+    output.finish(code)
+}
+
+/// A client waits for one thing at a time: one thread is enough, and starts fastest.
+fn on_a_thread<F: Future<Output = Result<ExitCode, Fault>>>(
+    work: impl FnOnce() -> F,
+) -> Result<ExitCode, Fault> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        Fault::caused(FaultKind::Internal, text::backend::runtime_failed(), &error)
+    })?;
+    let done = runtime.block_on(work());
+    runtime.shutdown_background();
+    done
+}
+
+async fn carry_out(
+    settings: &Settings,
+    output: &Output,
+    command: Command,
+) -> Result<ExitCode, Fault> {
+    let context = Context { settings, output };
+    match command {
+        Command::Service(command) => service::run(&context, command).await,
+        Command::Ports(command) => ports::run(&context, command).await,
+        Command::Events { limit, follow } => events::run(&context, limit, follow).await,
+        Command::Status { wait } => status::status(&context, wait).await,
+        Command::Shutdown { wait } => status::shutdown(&context, wait).await,
+        Command::Serve { .. } | Command::Completions(_) | Command::Man { .. } => {
+            unreachable!("these were carried out without a client's runtime")
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `pmctl serve`.
+
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use super::exit::ExitCode;
+use super::logging;
+use super::render::{Output, ShutdownLines};
+use crate::config::Settings;
+use crate::lifecycle::{Stop, StopCause, listen_for_stop_signals};
+use crate::model::{Fault, FaultKind, ShutdownProgress, ShutdownStep, StepState};
+use crate::serve::{DemoPlan, Observer, ReadyView, prepare};
+use crate::text;
+
+/// Threads of the control plane, apart from those of the data plane: it answers few calls, and must
+/// answer them while the data plane is busy.
+const CONTROL_THREADS: usize = 2;
+
+/// Serves until a stop signal and shuts down in order.
+pub(super) fn run(
+    mut settings: Settings,
+    is_demo: bool,
+    output: &Output,
+) -> Result<ExitCode, Fault> {
+    let demo = is_demo.then(DemoPlan::new).transpose().map_err(|error| {
+        Fault::caused(FaultKind::Internal, text::serve::demo_failed(), &error)
+    })?;
+    if let Some(demo) = &demo {
+        settings.database_url = demo.database_url();
+        settings.database_is_named = true;
+    }
+    let _log = logging::start(&settings.serve.log, output)?;
+    let (sender, signs) = mpsc::channel();
+    let observer = Arc::new(Forward(Mutex::new(sender)));
+    let stop = Stop::new();
+    let heard = stop.clone();
+    let hear = move |signal| heard.request(StopCause::Signal(signal), Instant::now());
+    listen_for_stop_signals(hear).map_err(|error| {
+        Fault::caused(FaultKind::Internal, text::serve::signals_failed(), &error)
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Fault::caused(FaultKind::Internal, text::serve::plane_failed(), &error)
+        })?;
+    let ended = thread::scope(|scope| {
+        // Drawing may block on a slow terminal; the server must not.
+        scope.spawn(|| show(output, &signs));
+        let ended = runtime.block_on(async {
+            let prepared = prepare(&settings, demo, stop).await?;
+            prepared.run(observer).await
+        });
+        // What is still on the runtime has nothing left to give back; without it the observer is
+        // gone and the drawing ends.
+        runtime.shutdown_background();
+        ended
+    });
+    Ok(match ended?.forced {
+        None => ExitCode::Success,
+        Some(_) => ExitCode::Failed,
+    })
+}
+
+/// What the server says of itself, on its way to the thread that shows it.
+enum Sign {
+    Ready(Box<ReadyView>),
+    Shutdown(Box<ShutdownProgress>),
+}
+
+struct Forward(Mutex<Sender<Sign>>);
+
+impl Forward {
+    fn send(&self, sign: Sign) {
+        // Nobody draws any more: the log has it all.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).send(sign).ok();
+    }
+}
+
+impl Observer for Forward {
+    fn ready(&self, view: &ReadyView) {
+        self.send(Sign::Ready(Box::new(view.clone())));
+    }
+
+    fn shutdown(&self, progress: &ShutdownProgress) {
+        let is_last = progress.step == ShutdownStep::Exit && progress.state != StepState::Started;
+        self.send(Sign::Shutdown(Box::new(progress.clone())));
+        if is_last {
+            // The sender lives in the server; this ends the drawing although it may stay alive.
+            let (nowhere, _) = mpsc::channel();
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = nowhere;
+        }
+    }
+}
+
+fn show(output: &Output, signs: &Receiver<Sign>) {
+    let mut view = output.shutdown(ShutdownLines::Logged);
+    let mut code = ExitCode::Success;
+    for sign in signs {
+        match sign {
+            Sign::Ready(ready) => output.ready(&ready),
+            Sign::Shutdown(progress) => {
+                if progress.forced {
+                    code = ExitCode::Failed;
+                }
+                view.show(&progress);
+            }
+        }
+    }
+    view.finish(code);
+}

@@ -1,0 +1,31 @@
+//! `pmctl service …`.
+
+use super::args::ServiceCommand;
+use super::backend::Need;
+use super::context::Context;
+use super::exit::ExitCode;
+use crate::model::{Fault, Selection};
+
+pub(super) async fn run(
+    context: &Context<'_>,
+    command: ServiceCommand,
+) -> Result<ExitCode, Fault> {
+    match command {
+        ServiceCommand::List(which) => {
+            let report = context.reach(Need::Read).await?.services(&which).await?;
+            context.output.services(&report);
+            Ok(ExitCode::Success)
+        }
+        ServiceCommand::Show(names) => {
+            let which = Selection::Named(names);
+            let report = context.reach(Need::Read).await?.services(&which).await?;
+            context.output.service_details(&report);
+            Ok(ExitCode::Success)
+        }
+        command => {
+            let backend = context.reach(Need::Write).await?;
+            let report = backend.change(command, &mut |_| ()).await?;
+            Ok(context.output.action(&report))
+        }
+    }
+}

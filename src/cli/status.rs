@@ -1,0 +1,146 @@
+//! `pmctl status`, `pmctl shutdown`: the server as a whole.
+
+use std::time::{Duration, Instant};
+
+use super::args::{Wait, WaitForServer};
+use super::backend::{Found, Need, Reach, client_fault};
+use super::context::Context;
+use super::exit::ExitCode;
+use super::render::ShutdownLines;
+use crate::config::Settings;
+use crate::host;
+use crate::model::{Fault, FaultKind, ServerState};
+use crate::rpc::{Client, ClientError};
+use crate::store::{Location, Owner, owner};
+use crate::text;
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How long a server may still hold its lock after it said its last word.
+const LAST_BREATH: Duration = Duration::from_secs(5);
+
+/// `status`.
+pub(super) async fn status(
+    context: &Context<'_>,
+    wait: Option<Wait<WaitForServer>>,
+) -> Result<ExitCode, Fault> {
+    if let Some(wait) = wait {
+        wait_for(context.settings, wait).await?;
+    }
+    let report = context.reach(Need::Read).await?.status().await?;
+    context.output.status(&report);
+    Ok(ExitCode::Success)
+}
+
+async fn wait_for(settings: &Settings, wait: Wait<WaitForServer>) -> Result<(), Fault> {
+    let reach = Reach::new(settings)?;
+    let deadline = Instant::now() + wait.timeout;
+    loop {
+        let now = match reach.find().await? {
+            Found::Server(client) => client.phase().into(),
+            Found::Nobody(_) => ServerState::Down,
+            Found::Busy(state, _) => state,
+            Found::Silent(_) => ServerState::Unresponsive,
+        };
+        let wanted = match wait.until {
+            WaitForServer::Ready => ServerState::Ready,
+            WaitForServer::Stopped => ServerState::Down,
+        };
+        if now == wanted {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            let timeout = humantime::format_duration(wait.timeout);
+            let message = text::backend::wait_for_server_timed_out(wanted, timeout, now);
+            return Err(Fault::new(FaultKind::Timeout, message));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// `shutdown`: none running is what was asked for.
+pub(super) async fn shutdown(context: &Context<'_>, wait: bool) -> Result<ExitCode, Fault> {
+    let settings = context.settings;
+    let reach = Reach::new(settings)?;
+    let client = match reach.find().await? {
+        Found::Server(client) => client,
+        Found::Nobody(_) => {
+            context.output.done(&text::backend::server_was_not_running());
+            return Ok(ExitCode::Success);
+        }
+        Found::Busy(ServerState::Draining, note) if wait => {
+            context.output.note(&note);
+            lock_is_free(settings, settings.serve.shutdown_timeout + LAST_BREATH).await?;
+            context.output.done(&text::backend::server_stopped());
+            return Ok(ExitCode::Success);
+        }
+        Found::Busy(ServerState::Draining, note) => {
+            context.output.done(&note);
+            return Ok(ExitCode::Success);
+        }
+        Found::Busy(_, why) | Found::Silent(why) => {
+            return Err(Fault::new(FaultKind::Unavailable, why));
+        }
+    };
+    let pid = client.server().pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
+    let url = client.server().url.clone().unwrap_or_default();
+    let asked = |error: ClientError| client_fault(&url, error);
+    let mut stream = client.shutdown().await.map_err(asked)?;
+    if !wait {
+        // The first sign says that the request has arrived.
+        stream.next().await.map_err(asked)?;
+        context.output.done(&text::backend::stop_was_asked(pid));
+        return Ok(ExitCode::Success);
+    }
+    let mut view = context.output.shutdown(ShutdownLines::Shown);
+    let mut forced = false;
+    loop {
+        match stream.next().await {
+            Ok(Some(sign)) => {
+                forced |= sign.forced;
+                view.show(&sign);
+            }
+            // Gone is what was asked for, with or without a last word.
+            Ok(None) | Err(ClientError::GoingAway) => break,
+            Err(error) => return Err(asked(error)),
+        }
+    }
+    if is_ours(settings, &client)? {
+        lock_is_free(settings, LAST_BREATH).await?;
+    }
+    let code = if forced { ExitCode::Failed } else { ExitCode::Success };
+    view.finish(code);
+    Ok(code)
+}
+
+/// Whether the server that was asked is the one whose lock stands beside our database.
+fn is_ours(settings: &Settings, client: &Client) -> Result<bool, Fault> {
+    let location = location(settings)?;
+    Ok(location.url() == client.server().database)
+}
+
+fn location(settings: &Settings) -> Result<Location, Fault> {
+    Location::from_url(&settings.database_url).map_err(crate::ops::store_fault)
+}
+
+async fn lock_is_free(settings: &Settings, wait: Duration) -> Result<(), Fault> {
+    let location = location(settings)?;
+    let deadline = Instant::now() + wait;
+    loop {
+        let held = match location.exists() {
+            true => owner(&location, &settings.node_name, host::is_alive).map_err(crate::ops::store_fault)?,
+            false => Owner::Free,
+        };
+        let holder = match held {
+            Owner::Free => return Ok(()),
+            Owner::Held(holder) => holder,
+        };
+        if Instant::now() >= deadline {
+            let pid = holder.map_or_else(|| "?".to_owned(), |h| h.identity.pid.to_string());
+            let message = text::backend::server_still_there(pid);
+            return Err(Fault::new(FaultKind::Timeout, message));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}

@@ -1,0 +1,153 @@
+//! The resolved settings: what everything else runs on.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::{NodeName, PortRange};
+use crate::text::{Lang, Message};
+
+/// How results are written to standard output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutputFormat {
+    /// For a person.
+    #[default]
+    Table,
+    /// One JSON document, or JSON Lines where results keep coming.
+    Json,
+}
+
+/// When colour is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ColorChoice {
+    /// On a terminal that has it, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For a person.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is logged: this and everything graver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Failures.
+    Error,
+    /// What needs a look.
+    Warn,
+    /// The life of the server.
+    #[default]
+    Info,
+    /// One line a request.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// The word it is written as.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// The log of `pmctl serve`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogSettings {
+    /// How its lines are written.
+    pub format: LogFormat,
+    /// The file it goes to, absolute; standard error where `None`.
+    pub file: Option<PathBuf>,
+    /// What it has.
+    pub level: LogLevel,
+}
+
+/// Bounds of the data plane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitSettings {
+    /// Receiving the head of a request, from its first byte: 10 s, bounds 100 ms to 1 h.
+    pub header_timeout: Duration,
+    /// Connecting to a target, TLS included: 5 s, bounds 10 ms to 1 h.
+    pub connect_timeout: Duration,
+    /// The first byte of a target's answer: 60 s, bounds 10 ms to 24 h.
+    pub first_byte_timeout: Duration,
+    /// A client connection without a request: 75 s, bounds 100 ms to 24 h.
+    pub idle_timeout: Duration,
+    /// Client connections of one service at once: 10,000, bounds 1 to 1,000,000.
+    pub max_connections: usize,
+    /// Bytes of a request's head: 64 KiB, bounds 1 KiB to 1 MiB.
+    pub max_head_bytes: usize,
+}
+
+/// What `pmctl serve` runs on, beside the [`Settings`] of every command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServeSettings {
+    /// Address of the control plane, loopback; port 0 is any free one.
+    pub listen: SocketAddr,
+    /// Bound of the whole shutdown: 30 s, bounds 100 ms to 24 h.
+    pub shutdown_timeout: Duration,
+    /// Bound of one service's drain: 10 s, bounds 0 to 24 h.
+    pub service_timeout: Duration,
+    /// Threads of the data plane: the number of CPUs, bounds 1 to 1,024.
+    pub workers: usize,
+    /// Bounds of the data plane.
+    pub limits: LimitSettings,
+    /// The log.
+    pub log: LogSettings,
+}
+
+/// Everything that was configured, resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The database, `sqlite://…`.
+    pub database_url: String,
+    /// A flag, the environment or the file named the database; else it is the default one.
+    pub database_is_named: bool,
+    /// The server to ask, `http://host:port`; to be looked up in the database where `None`.
+    pub server_url: Option<String>,
+    /// Never ask the server.
+    pub direct: bool,
+    /// Never go to the database.
+    pub no_fallback: bool,
+    /// Bound of one control call, on streams of silence: 5 s, bounds 10 ms to 24 h.
+    pub timeout: Duration,
+    /// How results are written.
+    pub output: OutputFormat,
+    /// Language of what a person reads.
+    pub lang: Lang,
+    /// When colour is used.
+    pub color: ColorChoice,
+    /// 0 is usual, -1 only failures, 1 and 2 more.
+    pub verbosity: i8,
+    /// Name of the node whose services the command is about.
+    pub node_name: NodeName,
+    /// Where `--port auto` looks: 20000-29999.
+    pub port_range: PortRange,
+    /// The user that called `sudo` and whose default database is used.
+    pub sudo_user: Option<String>,
+    /// Directory of state; `None` where no home is known.
+    pub state_dir: Option<PathBuf>,
+    /// The configuration file that was read.
+    pub config_file: Option<PathBuf>,
+    /// What the caller should be told, on standard error: a file passed over, whose database.
+    pub notes: Vec<Message>,
+    /// What `pmctl serve` runs on.
+    pub serve: ServeSettings,
+}

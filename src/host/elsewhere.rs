@@ -1,0 +1,101 @@
+//! Processes on systems other than Linux, through `sysinfo`.
+//!
+//! Start times are moments there, not ticks since boot: they differ between boots by themselves, so
+//! the boot id is the same for all. (The boot *time* that these systems tell moves with the clock,
+//! and would make every process another one after a correction.)
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sysinfo::{
+    Pid, Process, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System, UpdateKind,
+};
+
+use crate::model::{ProcessIdentity, Timestamp};
+
+use super::{Holder, ProcessFigures, platform};
+
+/// Who the process with that pid is, for a start time in the platform's unit.
+pub(super) fn identity(pid: u32, start_time: u64) -> ProcessIdentity {
+    ProcessIdentity { boot_id: "-".to_owned(), pid_namespace: 0, pid, start_time }
+}
+
+/// The processes of `pids` that live, with what `kind` asks for.
+pub(super) fn refreshed(pids: &BTreeSet<u32>, kind: ProcessRefreshKind) -> Option<System> {
+    let mut system = System::new().ok()?;
+    let pids: Vec<Pid> = pids.iter().map(|pid| Pid::from_u32(*pid)).collect();
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&pids), true, kind);
+    Some(system)
+}
+
+/// Whether `sysinfo` shows the process as one that has ended.
+pub(super) fn is_zombie(process: &Process) -> bool {
+    matches!(process.status(), ProcessStatus::Zombie | ProcessStatus::Dead)
+}
+
+/// What is known of each process that still lives.
+pub(super) fn describe(pids: &BTreeSet<u32>) -> BTreeMap<u32, Holder> {
+    let kind = ProcessRefreshKind::nothing()
+        .with_user(UpdateKind::Always)
+        .with_cmd(UpdateKind::Always)
+        .with_exe(UpdateKind::Always);
+    if pids.is_empty() {
+        return BTreeMap::new();
+    }
+    let with_own = pids.iter().copied().chain([std::process::id()]).collect();
+    let Some(system) = refreshed(&with_own, kind) else { return BTreeMap::new() };
+    let name_of = user_names(&system);
+    let describe = |pid: &u32| {
+        let process = system.process(Pid::from_u32(*pid)).filter(|p| !is_zombie(p))?;
+        let words: Vec<_> = process.cmd().iter().map(|word| word.to_string_lossy()).collect();
+        let command = match (words.is_empty(), process.exe()) {
+            (false, _) => words.join(" "),
+            (true, Some(exe)) => exe.display().to_string(),
+            (true, None) => format!("[{}]", process.name().to_string_lossy()),
+        };
+        let started = i64::try_from(process.start_time().saturating_mul(1000)).ok();
+        let holder = Holder {
+            identity: platform::identity_of(*pid).ok()?,
+            #[cfg(unix)]
+            uid: process.effective_user_id().map(|id| **id),
+            #[cfg(not(unix))]
+            uid: None,
+            user: name_of(process),
+            command: Some(command),
+            started_at: started.map(Timestamp::from_millis),
+        };
+        Some((*pid, holder))
+    };
+    pids.iter().filter_map(describe).collect()
+}
+
+/// Finds the name of the user a process runs as.
+#[cfg(unix)]
+fn user_names(_system: &System) -> impl Fn(&Process) -> Option<String> {
+    let names = super::user::UserNames::read();
+    move |process| names.of(**process.effective_user_id()?)
+}
+
+/// Finds the name of the user a process runs as, where that is our own. (The list of all users that
+/// `sysinfo` makes reads through a null pointer under Wine, and asks a domain for every one of them.)
+#[cfg(not(unix))]
+fn user_names(system: &System) -> impl Fn(&Process) -> Option<String> {
+    let own = system.process(Pid::from_u32(std::process::id()));
+    let own = own.and_then(|process| process.user_id().cloned());
+    move |process| {
+        let is_ours = own.is_some() && process.user_id() == own.as_ref();
+        is_ours.then(super::current_user_name)
+    }
+}
+
+pub(super) fn own_figures() -> ProcessFigures {
+    let kind = ProcessRefreshKind::nothing().with_memory().with_cpu();
+    let pid = std::process::id();
+    let system = refreshed(&[pid].into(), kind);
+    let own = system.as_ref().and_then(|system| system.process(Pid::from_u32(pid)));
+    ProcessFigures {
+        resident_bytes: own.map(Process::memory),
+        open_descriptors: None,
+        cpu_seconds: own.map(|own| own.accumulated_cpu_time() as f64 / 1000.0),
+        threads: None,
+    }
+}

@@ -1,0 +1,37 @@
+//! This machine: its clock, its processes, its listening sockets.
+//!
+//! Belongs here: what the operating system knows, asked through one interface with one file (Linux:
+//! one folder) for each system behind it. Does not belong here: what follows from it (who may be
+//! killed, what a state is called), any sentence a person reads, masking.
+//!
+//! Ground rules: this room names `model` and nobody else. Nothing here is asynchronous: what takes
+//! longer than a few system calls says so, and is called on a blocking thread. What cannot be known
+//! is said to be unknown.
+
+mod bind;
+pub mod clock;
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
+mod error;
+mod figures;
+mod holders;
+mod identity;
+mod limit;
+#[cfg(target_os = "linux")]
+#[path = "linux/mod.rs"]
+mod platform;
+#[cfg(windows)]
+#[path = "windows.rs"]
+mod platform;
+#[cfg(not(any(target_os = "linux", windows)))]
+#[path = "macos.rs"]
+mod platform;
+mod user;
+
+pub use bind::{BindFailure, try_bind};
+pub use error::HostError;
+pub use figures::{ProcessFigures, own_figures};
+pub use holders::{Holder, Holding, holders};
+pub use identity::{Liveness, is_alive, liveness, own_identity};
+pub use limit::{DescriptorLimit, raise_descriptor_limit};
+pub use user::{current_user_name, hostname};

@@ -1,0 +1,97 @@
+//! What only a live server knows or can do.
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, watch};
+
+use crate::host::ProcessFigures;
+use crate::model::{
+    Actor, Actual, Counters, Cut, Fault, Phase, Port, ServerView, Service, ServiceId, ServiceName,
+    ShutdownProgress, Timestamp,
+};
+use crate::store::NodeId;
+use crate::text::Message;
+
+/// What became of a proxy that was to stop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StopResult {
+    /// Whether there was one.
+    pub was_running: bool,
+    /// Connections that the bound cut.
+    pub cut: Vec<Cut>,
+}
+
+/// Figures of one service for a metrics page.
+#[derive(Clone, Debug)]
+pub struct ServiceMetrics {
+    /// Its name.
+    pub name: ServiceName,
+    /// Its port.
+    pub port: Port,
+    /// What its proxy does.
+    pub actual: Actual,
+    /// What its proxy counted.
+    pub counters: Counters,
+    /// Upper bound in seconds and number of requests at or below it, ascending; the last bound is
+    /// infinite.
+    pub latency: Vec<(f64, u64)>,
+    /// Sum of all durations in seconds.
+    pub latency_sum_seconds: f64,
+}
+
+/// Figures of the whole server for a metrics page.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// The process.
+    pub process: ProcessFigures,
+    /// When it was started.
+    pub started_at: Timestamp,
+    /// Each service with a proxy.
+    pub services: Vec<ServiceMetrics>,
+}
+
+/// The live server, as the operations see it.
+pub trait Live: Send + Sync {
+    /// Its row of this run.
+    fn node_id(&self) -> NodeId;
+
+    /// Who and where it is.
+    fn server(&self) -> ServerView;
+
+    /// How far it is in its life. Changes are refused unless it is [`Phase::Ready`].
+    fn phase(&self) -> Phase;
+
+    /// What the server itself wants a person to know.
+    fn attention(&self) -> Vec<Message>;
+
+    /// What the proxy of `id` counted; `None` where it has none.
+    fn counters(&self, id: ServiceId) -> Option<Counters>;
+
+    /// Whether the target that `service` is about to use can be used (its CA file reads, say).
+    fn check_target(&self, service: &Service) -> Result<(), Fault>;
+
+    /// Binds and runs a proxy for each service that has none, and answers in the order asked.
+    fn start<'a>(&'a self, services: &'a [Service]) -> BoxFuture<'a, Vec<Result<(), Fault>>>;
+
+    /// Drains the proxy of each service, all in parallel, and answers in the order asked.
+    fn stop<'a>(&'a self, services: &'a [Service]) -> BoxFuture<'a, Vec<StopResult>>;
+
+    /// Lets the running proxy of `service` listen where its row now says, with nothing dropped where
+    /// the operating system allows both listeners at once.
+    fn rebind<'a>(&'a self, service: &'a Service) -> BoxFuture<'a, Result<Vec<Cut>, Fault>>;
+
+    /// Points the running proxy of `service` at its active target.
+    fn switch(&self, service: &Service) -> Result<(), Fault>;
+
+    /// Asks for a graceful stop. Every caller gets the whole progress of the one shutdown; the
+    /// channel closes when the server is about to exit.
+    fn request_shutdown(&self, by: &Actor) -> mpsc::UnboundedReceiver<ShutdownProgress>;
+
+    /// Figures for a metrics page.
+    fn metrics(&self) -> Metrics;
+
+    /// Id of the newest event that is known, as it grows.
+    fn event_signal(&self) -> watch::Receiver<i64>;
+
+    /// Says that events up to `newest` exist.
+    fn events_reach(&self, newest: i64);
+}

@@ -1,0 +1,181 @@
+//! Registering a service.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::host;
+use crate::model::{
+    ActionReport, Actor, Desired, EventAction, Fault, FaultKind, NewService, Port, PortChoice,
+    Service, ServiceName,
+};
+use crate::ops::context::{Ops, done};
+use crate::ops::faults::{bind_fault, store_fault};
+use crate::store::{ServiceRow, StoreError};
+use crate::text;
+
+impl Ops {
+    /// Registers a service and, inside a live server, starts it unless it is to be stopped. If it
+    /// cannot be started nothing is registered.
+    pub async fn add_service(&self, new: NewService, by: &Actor) -> Result<ActionReport, Fault> {
+        let store = self.store()?;
+        let auto = new.port == PortChoice::Auto;
+        let mut refused: BTreeSet<Port> = BTreeSet::new();
+        let service = loop {
+            let port = match new.port {
+                PortChoice::Fixed(port) => {
+                    self.check_registered(&new.name, Some(port)).await?;
+                    if !new.stopped {
+                        check_free(new.bind, port).await?;
+                    }
+                    port
+                }
+                PortChoice::Auto => {
+                    self.check_registered(&new.name, None).await?;
+                    self.lowest_free_port(new.bind, &refused).await?
+                }
+            };
+            let row = self.row(&new, port)?;
+            let now = self.now();
+            let target = row.active.clone();
+            let detail = text::ops::event_added(port, &target);
+            let event = done(now, EventAction::ServiceAdded, &new.name, by, detail);
+            match store.insert_service(self.node(), row, now, event).await {
+                Ok(service) => break service,
+                // Another caller was faster with the lowest free port: take the next one.
+                Err(StoreError::PortTaken { .. }) if auto => {
+                    refused.insert(port);
+                }
+                Err(error) => return Err(store_fault(error)),
+            }
+        };
+        self.events_appended().await;
+        self.bring_up(service, by).await
+    }
+
+    async fn bring_up(&self, service: Service, by: &Actor) -> Result<ActionReport, Fault> {
+        let port = service.port;
+        let target = service.active_target.clone();
+        let Some(live) = self.live() else {
+            let message = match service.desired {
+                Desired::Running => text::ops::added_for_next_start(port),
+                Desired::Stopped => text::ops::added_stopped(port),
+            };
+            return Ok(self.report(vec![self.item(service, message)]));
+        };
+        if service.desired == Desired::Stopped {
+            let checked = live.check_target(&service);
+            if let Err(fault) = checked {
+                return Err(self.take_back(&service, fault, by).await);
+            }
+            let message = text::ops::added_stopped(port);
+            return Ok(self.report(vec![self.item(service, message)]));
+        }
+        let _turn = self.turn(service.id).await;
+        let started = self.run_now(std::slice::from_ref(&service), by).await?;
+        if let Some(Err(fault)) = started.into_iter().next() {
+            return Err(self.take_back(&service, fault, by).await);
+        }
+        let service = self.select_one(&service.name).await?;
+        let message = text::ops::added_running(port, target);
+        Ok(self.report(vec![self.item(service, message)]))
+    }
+
+    /// Removes the row of a service that could not be brought up, and gives back why.
+    async fn take_back(&self, service: &Service, fault: Fault, by: &Actor) -> Fault {
+        let removed = match self.store() {
+            Ok(store) => {
+                let now = self.now();
+                let detail = text::ops::event_taken_back(&fault.message);
+                let event = done(now, EventAction::ServiceRemoved, &service.name, by, detail);
+                store.remove_services(&[service.id], vec![event]).await.map_err(store_fault)
+            }
+            Err(fault) => Err(fault),
+        };
+        self.events_appended().await;
+        if let Err(error) = removed {
+            tracing::warn!(service = %service.name, %error, "the row of a failed add stays");
+        }
+        fault
+    }
+
+    fn row(&self, new: &NewService, port: Port) -> Result<ServiceRow, Fault> {
+        let active = match &new.active {
+            Some(active) if new.targets.contains_key(active) => active.clone(),
+            Some(active) => {
+                let message = text::ops::active_target_unknown(active, &new.name);
+                return Err(Fault::usage(message));
+            }
+            None => {
+                let first = new.targets.keys().next();
+                first.cloned().ok_or_else(|| Fault::usage(text::ops::no_target(&new.name)))?
+            }
+        };
+        Ok(ServiceRow {
+            name: new.name.clone(),
+            port,
+            bind: new.bind,
+            desired: if new.stopped { Desired::Stopped } else { Desired::Running },
+            active,
+            targets: new.targets.clone(),
+            tags: new.tags.clone(),
+            register: new.register,
+        })
+    }
+
+    /// The store's constraints have the last word; this says it before the port is tried, so that a
+    /// registered and running port is reported as that and not as taken by pmctl.
+    async fn check_registered(&self, name: &ServiceName, port: Option<Port>) -> Result<(), Fault> {
+        let Some(store) = self.reading_store() else { return Ok(()) };
+        let services = store.services(self.node()).await.map_err(store_fault)?;
+        if services.iter().any(|s| s.name == *name) {
+            return Err(store_fault(StoreError::NameTaken { name: name.clone() }));
+        }
+        match services.into_iter().find(|s| Some(s.port) == port) {
+            Some(other) => {
+                Err(store_fault(StoreError::PortTaken { port: other.port, by: other.name }))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The lowest port of the configured range that no service has and that can be bound.
+    pub(super) async fn lowest_free_port(
+        &self,
+        bind: Option<IpAddr>,
+        refused: &BTreeSet<Port>,
+    ) -> Result<Port, Fault> {
+        let registered: BTreeSet<Port> = match self.reading_store() {
+            Some(store) => {
+                let services = store.services(self.node()).await.map_err(store_fault)?;
+                services.into_iter().map(|service| service.port).collect()
+            }
+            None => BTreeSet::new(),
+        };
+        let range = self.auto_ports();
+        let address = listen_address(bind);
+        for port in range.iter() {
+            if registered.contains(&port) || refused.contains(&port) {
+                continue;
+            }
+            match host::try_bind(address, port) {
+                Ok(()) => return Ok(port),
+                Err(host::BindFailure::InUse) => {}
+                Err(other) => return Err(bind_fault(bind, port, other)),
+            }
+        }
+        Err(Fault::new(FaultKind::Precondition, text::ops::no_free_port(range)))
+    }
+}
+
+/// Fails with the holder named if `port` cannot be bound now.
+pub(super) async fn check_free(bind: Option<IpAddr>, port: Port) -> Result<(), Fault> {
+    match host::try_bind(listen_address(bind), port) {
+        Ok(()) => Ok(()),
+        Err(host::BindFailure::InUse) => Err(crate::ops::faults::taken_port_fault(port).await),
+        Err(other) => Err(bind_fault(bind, port, other)),
+    }
+}
+
+pub(super) fn listen_address(bind: Option<IpAddr>) -> IpAddr {
+    bind.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
+}

@@ -1,0 +1,8 @@
+//! The registry of services: listing, adding, editing, running.
+
+mod add;
+mod edit;
+mod heal;
+mod list;
+mod run;
+mod targets;

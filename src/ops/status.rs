@@ -1,0 +1,69 @@
+//! One screen: the server, its services, what needs a person.
+
+use super::context::Ops;
+use crate::model::{
+    Actual, Desired, Fault, Selection, ServerState, ServerView, ServiceView, StatusCounts,
+    StatusReport, Success,
+};
+use crate::text::{self, Message};
+
+impl Ops {
+    /// The server, its services, counts, and what needs a person.
+    pub async fn status(&self) -> Result<StatusReport, Fault> {
+        let services = self.list_services(&Selection::All).await?.services;
+        let server = self.server_view();
+        let counts = self.counts(&services);
+        let mut attention = self.live().map(|live| live.attention()).unwrap_or_default();
+        attention.extend(needs_attention(&server, &services));
+        let source = self.source();
+        Ok(StatusReport { success: Success, source, server, counts, services, attention })
+    }
+
+    fn server_view(&self) -> ServerView {
+        match (self.live(), self.direct_facts()) {
+            (Some(live), _) => live.server(),
+            (None, Some(facts)) => ServerView {
+                database_uuid: self.database_uuid().map(str::to_owned),
+                ..facts.server.clone()
+            },
+            (None, None) => unreachable!("operations are live or direct"),
+        }
+    }
+
+    fn counts(&self, services: &[ServiceView]) -> StatusCounts {
+        let count = |actual| services.iter().filter(|s| s.actual == actual).count() as u64;
+        let open = |s: &ServiceView| s.counters.map_or(0, |c| c.connections);
+        StatusCounts {
+            services: services.len() as u64,
+            running: count(Actual::Running),
+            stopped: count(Actual::Stopped),
+            failed: count(Actual::Failed),
+            connections: self.live().map(|_| services.iter().map(open).sum()),
+        }
+    }
+}
+
+fn needs_attention(server: &ServerView, services: &[ServiceView]) -> Vec<Message> {
+    let mut needs = Vec::new();
+    let is_served = matches!(server.state, ServerState::Ready | ServerState::Draining);
+    if server.state == ServerState::Unresponsive {
+        let pid = server.pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
+        needs.push(text::ops::attention_unresponsive(pid));
+    }
+    for service in services {
+        let failed = service.actual == Actual::Failed;
+        if let (true, Some(reason)) = (failed, &service.reason) {
+            needs.push(text::ops::attention_failed(&service.name, reason));
+        } else if server.state == ServerState::Down
+            && matches!(service.actual, Actual::Running | Actual::Starting | Actual::Draining)
+        {
+            needs.push(text::ops::attention_stale(&service.name, service.actual));
+        } else if is_served
+            && service.desired == Desired::Running
+            && service.actual == Actual::Stopped
+        {
+            needs.push(text::ops::attention_not_running(&service.name));
+        }
+    }
+    needs
+}

@@ -1,0 +1,254 @@
+//! Everything a server needs before it is one: lock, database, recovery, control address.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::control::{ControlBindError, ControlListener};
+use super::demo::DemoPlan;
+use super::proxies::Proxies;
+use super::server::Server;
+use crate::config::{LimitSettings, Settings};
+use crate::host::{self, clock};
+use crate::lifecycle::Stop;
+use crate::model::{
+    Actor, EventAction, Fault, FaultKind, NodeName, Outcome, Phase, ServerState, ServerView,
+};
+use crate::ops::{Ops, store_fault, taken_address_fault};
+use crate::proxy::{Limits, Plane, PlaneSettings};
+use crate::store::{
+    Acquired, HolderKind, Location, LockHolder, NewEvent, NodeRow, OwnerLock, Store, WriterLock,
+};
+use crate::text::{self, Lang, Message};
+
+/// How long a repair by another process is waited for before the start is refused.
+const REPAIR_WAIT: Duration = Duration::from_secs(15);
+
+/// Between two looks at a lock that a repair holds.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Descriptors kept free for the control plane, the database and upstream connections.
+const DESCRIPTOR_RESERVE: u64 = 256;
+
+/// Ports after a taken control port that a demo tries.
+const DEMO_TRIES: u16 = 100;
+
+/// A server that stands but does not serve yet. Dropping it gives everything back.
+pub struct Prepared {
+    pub(super) server: Arc<Server>,
+    pub(super) ops: Ops,
+    pub(super) store: Store,
+    pub(super) location: Location,
+    pub(super) node: NodeName,
+    pub(super) lock: OwnerLock,
+    pub(super) writer: WriterLock,
+    pub(super) control: ControlListener,
+    pub(super) stop: Stop,
+    pub(super) shutdown_timeout: Duration,
+    pub(super) lang: Lang,
+    pub(super) demo: Option<DemoPlan>,
+    pub(super) demo_notes: Vec<Message>,
+    pub(super) attention: Vec<Message>,
+}
+
+/// Takes the owner's lock, opens and migrates the database, puts right what a dead server left,
+/// binds the control address. A failure gives everything back and changes nothing that lasts.
+pub async fn prepare(
+    settings: &Settings,
+    demo: Option<DemoPlan>,
+    stop: Stop,
+) -> Result<Prepared, Fault> {
+    let listen = settings.serve.listen;
+    if !listen.ip().is_loopback() {
+        return Err(Fault::usage(text::serve::control_address_not_loopback(listen)));
+    }
+    let limit = host::raise_descriptor_limit();
+    let location = Location::from_url(&settings.database_url).map_err(store_fault)?;
+    let node = settings.node_name.clone();
+    let mut lock = own(&location, &node).await?;
+    let started_at = clock::now();
+    let store = Store::open_as_owner(&location, &lock).await.map_err(store_fault)?;
+    // Direct writers wait until the rows they change are read and served: none falls between.
+    let writer = WriterLock::acquire(&location, settings.timeout).await.map_err(store_fault)?;
+    recover(&store, &node).await?;
+    let mut demo_notes = Vec::new();
+    let control = bind_control(listen, demo.is_some(), &mut demo_notes).await?;
+    let url = control.url();
+    lock.set_url(&url).map_err(store_fault)?;
+
+    let plane = start_plane(settings)?;
+    let identity = lock.holder().identity.clone();
+    let row = NodeRow {
+        name: node.clone(),
+        host: host::hostname(),
+        identity: identity.clone(),
+        exe: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("pmctl")),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at,
+    };
+    let node_id = store.start_node(row).await.map_err(store_fault)?;
+    store.set_control_url(node_id, &url).await.map_err(store_fault)?;
+
+    let view = ServerView {
+        state: ServerState::Starting,
+        pid: Some(identity.pid),
+        url: Some(url),
+        node: node.to_string(),
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        started_at: Some(started_at),
+        database: location.url(),
+        database_uuid: Some(store.uuid().to_owned()),
+    };
+    let serve = &settings.serve;
+    let proxies = Proxies::new(plane);
+    let server = Arc::new(Server::new(
+        node_id,
+        view,
+        proxies,
+        stop.clone(),
+        serve.service_timeout,
+        started_at,
+    ));
+    let ops = Ops::in_server(store.clone(), node.clone(), settings.port_range, server.clone());
+    let services = store.services(&node).await.map_err(store_fault)?.len() as u64;
+    let mut attention = Vec::new();
+    // Two sockets a service where both address families are listened on, a pair a connection.
+    let needed = services * 2 + DESCRIPTOR_RESERVE;
+    if let Some(limit) = limit.filter(|limit| limit.now < needed) {
+        attention.push(text::serve::descriptors_short(limit.now, services, needed));
+    }
+    Ok(Prepared {
+        server,
+        ops,
+        store,
+        location,
+        node,
+        lock,
+        writer,
+        control,
+        stop,
+        shutdown_timeout: serve.shutdown_timeout,
+        lang: settings.lang,
+        demo,
+        demo_notes,
+        attention,
+    })
+}
+
+/// The owner's lock. A live holder refuses at once; a repair is waited for.
+async fn own(location: &Location, node: &NodeName) -> Result<OwnerLock, Fault> {
+    let identity = host::own_identity().map_err(|error| {
+        Fault::caused(FaultKind::Internal, text::serve::own_identity_unknown(), &error)
+    })?;
+    let holder = LockHolder {
+        kind: HolderKind::Serve,
+        identity,
+        node: node.clone(),
+        url: None,
+        phase: Some(Phase::Starting),
+    };
+    let deadline = Instant::now() + REPAIR_WAIT;
+    loop {
+        let acquired = OwnerLock::try_acquire(location, holder.clone(), host::is_alive);
+        match acquired.map_err(store_fault)? {
+            Acquired::Lock(lock) => return Ok(lock),
+            Acquired::Held(Some(other)) if other.kind == HolderKind::Serve => {
+                return Err(refused(node, &other));
+            }
+            Acquired::Held(other) => {
+                if Instant::now() >= deadline {
+                    let pid = other.map_or_else(|| "?".into(), |h| h.identity.pid.to_string());
+                    let message = text::serve::repair_takes_long(pid);
+                    return Err(Fault::new(FaultKind::Precondition, message));
+                }
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn refused(node: &NodeName, other: &LockHolder) -> Fault {
+    let url = other.url.as_deref().unwrap_or("-");
+    let message = text::serve::already_served(node, other.identity.pid, url);
+    Fault::new(FaultKind::Precondition, message)
+}
+
+/// Rows of a server that never said goodbye: the lock is ours, so it is gone.
+async fn recover(store: &Store, node: &NodeName) -> Result<(), Fault> {
+    let dead = store.unfinished_nodes(node).await.map_err(store_fault)?;
+    let now = clock::now();
+    let events = dead
+        .iter()
+        .map(|dead| NewEvent {
+            at: now,
+            action: EventAction::Repaired,
+            subject: node.to_string(),
+            actor: Actor::Server,
+            outcome: Outcome::Ok,
+            detail: Some(text::ops::event_repaired(dead.row.identity.pid)),
+        })
+        .collect();
+    store.stop_all(node, now, events).await.map_err(store_fault)?;
+    for dead in dead {
+        let reason = "found dead at the next start";
+        store.finish_node(dead.id, now, reason).await.map_err(store_fault)?;
+    }
+    Ok(())
+}
+
+/// The control address; a demo takes the next free port where its own is taken.
+async fn bind_control(
+    listen: SocketAddr,
+    is_demo: bool,
+    notes: &mut Vec<Message>,
+) -> Result<ControlListener, Fault> {
+    let failure = match ControlListener::bind(listen).await {
+        Ok(listener) => return Ok(listener),
+        Err(failure) => failure,
+    };
+    if let (ControlBindError::Taken { .. }, true) = (&failure, is_demo) {
+        for port in (1..=DEMO_TRIES).filter_map(|more| listen.port().checked_add(more)) {
+            let next = SocketAddr::new(listen.ip(), port);
+            if let Ok(listener) = ControlListener::bind(next).await {
+                notes.push(text::serve::demo_control_replaced(listen, listener.url()));
+                return Ok(listener);
+            }
+        }
+    }
+    Err(match &failure {
+        ControlBindError::Taken { address, .. } => taken_address_fault(*address).await,
+        ControlBindError::Denied { address, .. } => {
+            Fault::new(FaultKind::Denied, text::serve::control_address_denied(address))
+        }
+        ControlBindError::NotHere { address, .. } => {
+            Fault::usage(text::ops::address_not_here(address.ip()))
+        }
+        ControlBindError::Other { address, .. } => {
+            let message = text::serve::control_address_failed(address);
+            Fault::caused(FaultKind::Internal, message, &failure)
+        }
+    })
+}
+
+fn start_plane(settings: &Settings) -> Result<Plane, Fault> {
+    let plane = PlaneSettings {
+        workers: settings.serve.workers,
+        limits: limits(&settings.serve.limits),
+    };
+    Plane::start(plane).map_err(|error| {
+        Fault::caused(FaultKind::Internal, text::serve::plane_failed(), &error)
+    })
+}
+
+fn limits(configured: &LimitSettings) -> Limits {
+    Limits {
+        header_timeout: configured.header_timeout,
+        connect_timeout: configured.connect_timeout,
+        first_byte_timeout: configured.first_byte_timeout,
+        idle_timeout: configured.idle_timeout,
+        max_connections_per_service: configured.max_connections,
+        max_head_bytes: configured.max_head_bytes,
+        ..Limits::default()
+    }
+}

@@ -1,0 +1,153 @@
+//! What the demo sets up, and taking it away again.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::{fs, io};
+
+use super::upstream;
+use crate::lifecycle::{Stop, Tasks};
+use crate::model::{
+    Actor, Fault, FaultKind, NewService, NewTarget, Port, PortChoice, ServiceName, TargetName,
+    TargetUrl, UpstreamTls,
+};
+use crate::ops::Ops;
+use crate::serve::observer::DemoView;
+use crate::text::{self, Message};
+
+/// Names and wanted ports.
+const SERVICES: [(&str, u16); 2] = [("dspapi", 27721), ("admin-meta-api", 8080)];
+
+/// Names of the upstreams; each service has both as targets, the first is active.
+const UPSTREAMS: [&str; 2] = ["blue", "green"];
+
+/// How many ports after a taken one are tried.
+const TRIES: u16 = 200;
+
+/// The temporary directory of a demo; dropping it removes the directory.
+#[derive(Debug)]
+pub struct DemoPlan {
+    directory: PathBuf,
+}
+
+impl DemoPlan {
+    /// Makes a new directory that only this user can enter.
+    pub fn new() -> io::Result<Self> {
+        let name = format!("pmctl-demo-{}", uuid::Uuid::new_v4().simple());
+        let directory = std::env::temp_dir().join(name);
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&directory)?;
+        Ok(Self { directory })
+    }
+
+    /// The database of the demo.
+    pub fn database_url(&self) -> String {
+        format!("sqlite://{}", self.directory.join("pmctl.db").display())
+    }
+}
+
+impl Drop for DemoPlan {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.directory) {
+            let directory = self.directory.display();
+            tracing::warn!(%directory, %error, "the demo's directory stays");
+        }
+    }
+}
+
+/// Starts the upstreams and registers the services.
+pub(in crate::serve) async fn set_up(
+    ops: &Ops,
+    tasks: &Tasks,
+    stop: &Stop,
+) -> Result<DemoView, Fault> {
+    let mut targets = BTreeMap::new();
+    for name in UPSTREAMS {
+        let address = upstream::spawn(name, tasks, stop).await.map_err(|error| {
+            Fault::caused(FaultKind::Internal, text::serve::demo_failed(), &error)
+        })?;
+        targets.insert(target_name(name)?, target(address)?);
+    }
+    let (mut services, mut notes) = (Vec::new(), Vec::new());
+    for (name, port) in SERVICES {
+        let name: ServiceName = name.parse().map_err(Fault::usage)?;
+        let port = register(ops, &name, port, &targets, &mut notes).await?;
+        services.push((name, port));
+    }
+    let first = services.first().map(|(name, _)| name.clone());
+    let switched = first.ok_or_else(|| {
+        Fault::new(FaultKind::Internal, text::serve::demo_failed())
+    })?;
+    Ok(DemoView { services, switch: (switched, UPSTREAMS[1].to_owned()), notes })
+}
+
+fn target_name(name: &str) -> Result<TargetName, Fault> {
+    name.parse().map_err(Fault::usage)
+}
+
+fn target(address: SocketAddr) -> Result<NewTarget, Fault> {
+    let url: TargetUrl = format!("http://{address}").parse().map_err(Fault::usage)?;
+    Ok(NewTarget { url, credentials: None, tls: UpstreamTls::default() })
+}
+
+/// Registers `name` on the wanted port, or on the next free one with a note that says why.
+async fn register(
+    ops: &Ops,
+    name: &ServiceName,
+    wanted: u16,
+    targets: &BTreeMap<TargetName, NewTarget>,
+    notes: &mut Vec<Message>,
+) -> Result<Port, Fault> {
+    let mut holder = None;
+    for number in wanted..=wanted.saturating_add(TRIES) {
+        let Some(port) = Port::new(number) else { continue };
+        let new = NewService {
+            name: name.clone(),
+            port: PortChoice::Fixed(port),
+            bind: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            targets: targets.clone(),
+            active: Some(target_name(UPSTREAMS[0])?),
+            tags: vec!["demo".to_owned()],
+            register: true,
+            stopped: false,
+        };
+        match ops.add_service(new, &Actor::Server).await {
+            Ok(_) => {
+                if let Some(holder) = holder {
+                    notes.push(text::serve::demo_port_replaced(wanted, name, holder, port));
+                }
+                return Ok(port);
+            }
+            Err(fault) if is_about_the_port(&fault) => {
+                let said = fault.message.args().find(|(name, _)| *name == "holder");
+                let said = said.map_or_else(|| "?".to_owned(), |(_, holder)| holder.to_owned());
+                holder.get_or_insert(said);
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    Err(Fault::new(FaultKind::Precondition, text::serve::demo_failed()))
+}
+
+/// Taken, or not allowed: another port may do.
+fn is_about_the_port(fault: &Fault) -> bool {
+    let code = fault.message.code();
+    code.starts_with("port-taken") || code == "port-privileged" || code == "port-registered"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_of_a_demo_goes_with_it() -> io::Result<()> {
+        let plan = DemoPlan::new()?;
+        let directory = plan.directory.clone();
+        fs::write(directory.join("pmctl.db"), "x")?;
+        drop(plan);
+        assert!(!directory.exists());
+        Ok(())
+    }
+}

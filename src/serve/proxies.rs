@@ -1,0 +1,121 @@
+//! The proxies that run, by service.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::host::BindFailure;
+use crate::model::{Fault, FaultKind, Phase, Port, Service, ServiceId, ServiceName};
+use crate::ops::{bind_fault, taken_port_fault};
+use crate::proxy::{self, BindError, BoundListener, Plane, ProxyHandle, ProxySpec, Upstream, ViaId};
+use crate::text;
+
+/// A proxy and where it listens.
+#[derive(Clone)]
+pub(super) struct Running {
+    pub(super) name: ServiceName,
+    pub(super) bind: Option<IpAddr>,
+    pub(super) port: Port,
+    pub(super) handle: ProxyHandle,
+}
+
+/// The table of running proxies. A service is in it from its start until its drain is over.
+pub(super) struct Proxies {
+    plane: Plane,
+    via: ViaId,
+    running: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    rows: HashMap<ServiceId, Running>,
+    is_closed: bool,
+}
+
+impl Proxies {
+    pub(super) fn new(plane: Plane) -> Self {
+        Self { plane, via: ViaId::random(), running: Mutex::default() }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn get(&self, id: ServiceId) -> Option<Running> {
+        self.table().rows.get(&id).cloned()
+    }
+
+    pub(super) fn all(&self) -> Vec<(ServiceId, Running)> {
+        self.table().rows.iter().map(|(id, running)| (*id, running.clone())).collect()
+    }
+
+    pub(super) fn forget(&self, id: ServiceId) {
+        self.table().rows.remove(&id);
+    }
+
+    /// The active target of `service`, made ready to forward to. Reads its CA file.
+    pub(super) fn upstream(&self, service: &Service) -> Result<Upstream, Fault> {
+        let name = &service.active_target;
+        let unusable = |reason: String| {
+            let message = text::ops::target_unusable(name, reason);
+            Fault::new(FaultKind::Precondition, message)
+        };
+        let target = service.active().ok_or_else(|| unusable("it does not exist".to_owned()))?;
+        Upstream::new(name, target, &self.via.of_service(service.id)).map_err(|error| {
+            let reason = error.message(name);
+            Fault::caused(FaultKind::Precondition, reason, &error)
+        })
+    }
+
+    /// Binds and runs a proxy for `service`, in the place of the one it had, which is returned.
+    pub(super) async fn start(&self, service: &Service) -> Result<Option<Running>, Fault> {
+        let upstream = self.upstream(service)?;
+        let listener = bind(service.bind, service.port).await?;
+        self.spawn(service, upstream, listener)
+    }
+
+    /// From now on nothing is started: the drain that follows sees every proxy there is.
+    pub(super) fn close(&self) {
+        self.table().is_closed = true;
+    }
+
+    fn spawn(
+        &self,
+        service: &Service,
+        upstream: Upstream,
+        listener: BoundListener,
+    ) -> Result<Option<Running>, Fault> {
+        let mut table = self.table();
+        if table.is_closed {
+            let message = text::ops::server_not_ready(Phase::Draining);
+            return Err(Fault::new(FaultKind::Unavailable, message));
+        }
+        let (id, name) = (service.id, service.name.clone());
+        let spec = ProxySpec { id, name: name.clone(), upstream };
+        let handle = self.plane.spawn(spec, listener);
+        let running = Running { name, bind: service.bind, port: service.port, handle };
+        Ok(table.rows.insert(id, running))
+    }
+
+    /// Ends the data plane's threads once its proxies are gone.
+    pub(super) fn stop_plane(&self) {
+        self.plane.stop();
+    }
+}
+
+async fn bind(address: Option<IpAddr>, port: Port) -> Result<BoundListener, Fault> {
+    match proxy::bind(address, port) {
+        Ok(listener) => Ok(listener),
+        Err(BindError::InUse) => Err(taken_port_fault(port).await),
+        Err(BindError::Privileged) => Err(bind_fault(address, port, BindFailure::Privileged)),
+        Err(BindError::AddressNotHere) => {
+            Err(bind_fault(address, port, BindFailure::AddressNotHere))
+        }
+        Err(BindError::Descriptors) => {
+            Err(Fault::new(FaultKind::Precondition, text::ops::too_many_descriptors(port)))
+        }
+        Err(BindError::Other(error)) => {
+            Err(bind_fault(address, port, BindFailure::Other(error)))
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The live server as the operations see it.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all};
+use tokio::sync::{mpsc, watch};
+
+use super::progress::Progress;
+use super::proxies::Proxies;
+use crate::host;
+use crate::lifecycle::{Stop, StopCause};
+use crate::model::{
+    Actor, Actual, Counters, Cut, Fault, Phase, ServerState, ServerView, Service, ServiceId,
+    ShutdownProgress, Timestamp,
+};
+use crate::ops::{Live, Metrics, ServiceMetrics, StopResult};
+use crate::proxy::ProxyPhase;
+use crate::store::NodeId;
+use crate::text::Message;
+
+/// Shared by the control plane, the shutdown and the watchdog.
+pub(super) struct Server {
+    pub(super) node_id: NodeId,
+    pub(super) proxies: Proxies,
+    pub(super) stop: Stop,
+    pub(super) progress: Progress,
+    pub(super) service_timeout: Duration,
+    pub(super) started_at: Timestamp,
+    view: ServerView,
+    phase: watch::Sender<Phase>,
+    events: watch::Sender<i64>,
+    attention: Mutex<Vec<Message>>,
+}
+
+impl Server {
+    pub(super) fn new(
+        node_id: NodeId,
+        view: ServerView,
+        proxies: Proxies,
+        stop: Stop,
+        service_timeout: Duration,
+        started_at: Timestamp,
+    ) -> Self {
+        Self {
+            node_id,
+            proxies,
+            stop,
+            progress: Progress::default(),
+            service_timeout,
+            started_at,
+            view,
+            phase: watch::Sender::new(Phase::Starting),
+            events: watch::Sender::new(0),
+            attention: Mutex::default(),
+        }
+    }
+
+    pub(super) fn set_phase(&self, phase: Phase) {
+        self.phase.send_replace(phase);
+    }
+
+    /// Replaces what the server wants a person to know.
+    pub(super) fn set_attention(&self, messages: Vec<Message>) {
+        *self.attention.lock().unwrap_or_else(PoisonError::into_inner) = messages;
+    }
+
+    /// Closes every listener and connection at once, from whatever thread.
+    pub(super) fn cut_everything(&self) -> Vec<Cut> {
+        self.proxies.all().into_iter().flat_map(|(_, running)| running.handle.cut_now()).collect()
+    }
+
+    async fn start_one(&self, service: &Service) -> Result<(), Fault> {
+        if self.proxies.get(service.id).is_some() {
+            return Ok(());
+        }
+        self.proxies.start(service).await.map(drop)
+    }
+
+    async fn stop_one(&self, service: &Service) -> StopResult {
+        let Some(running) = self.proxies.get(service.id) else {
+            return StopResult::default();
+        };
+        let report = running.handle.drain(self.service_timeout).await;
+        self.proxies.forget(service.id);
+        StopResult { was_running: true, cut: report.cut }
+    }
+
+    async fn move_one(&self, service: &Service) -> Result<Vec<Cut>, Fault> {
+        let Some(old) = self.proxies.get(service.id) else { return Ok(Vec::new()) };
+        if old.port != service.port {
+            self.proxies.start(service).await?;
+            return Ok(old.handle.drain(self.service_timeout).await.cut);
+        }
+        // Two listeners on one port exclude each other unless their addresses differ, which only
+        // the operating system can tell: the old one goes first, and comes back if the new one
+        // cannot be had.
+        self.proxies.upstream(service)?;
+        let cut = old.handle.drain(self.service_timeout).await.cut;
+        match self.proxies.start(service).await {
+            Ok(_) => Ok(cut),
+            Err(fault) => {
+                let as_before = Service { bind: old.bind, port: old.port, ..service.clone() };
+                if let Err(error) = self.proxies.start(&as_before).await {
+                    self.proxies.forget(service.id);
+                    tracing::error!(service = %service.name, %error, "cannot listen again");
+                }
+                Err(fault)
+            }
+        }
+    }
+}
+
+impl Live for Server {
+    fn node_id(&self) -> NodeId {
+        self.node_id
+    }
+
+    fn server(&self) -> ServerView {
+        ServerView { state: ServerState::from(self.phase()), ..self.view.clone() }
+    }
+
+    fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    fn attention(&self) -> Vec<Message> {
+        self.attention.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn counters(&self, id: ServiceId) -> Option<Counters> {
+        self.proxies.get(id).map(|running| running.handle.counters())
+    }
+
+    fn check_target(&self, service: &Service) -> Result<(), Fault> {
+        self.proxies.upstream(service).map(drop)
+    }
+
+    fn start<'a>(&'a self, services: &'a [Service]) -> BoxFuture<'a, Vec<Result<(), Fault>>> {
+        // One after the other: binding is quick, and taken ports are looked up one at a time.
+        async move {
+            let mut results = Vec::with_capacity(services.len());
+            for service in services {
+                results.push(self.start_one(service).await);
+            }
+            results
+        }
+        .boxed()
+    }
+
+    fn stop<'a>(&'a self, services: &'a [Service]) -> BoxFuture<'a, Vec<StopResult>> {
+        join_all(services.iter().map(|service| self.stop_one(service))).boxed()
+    }
+
+    fn rebind<'a>(&'a self, service: &'a Service) -> BoxFuture<'a, Result<Vec<Cut>, Fault>> {
+        self.move_one(service).boxed()
+    }
+
+    fn switch(&self, service: &Service) -> Result<(), Fault> {
+        let upstream = self.proxies.upstream(service)?;
+        if let Some(running) = self.proxies.get(service.id) {
+            running.handle.switch(upstream);
+        }
+        Ok(())
+    }
+
+    fn request_shutdown(&self, by: &Actor) -> mpsc::UnboundedReceiver<ShutdownProgress> {
+        let progress = self.progress.watch();
+        self.stop.request(StopCause::Control(by.to_string()), Instant::now());
+        progress
+    }
+
+    fn metrics(&self) -> Metrics {
+        let mut services: Vec<ServiceMetrics> = self
+            .proxies
+            .all()
+            .into_iter()
+            .map(|(_, running)| {
+                let latency = running.handle.latency();
+                ServiceMetrics {
+                    name: running.name,
+                    port: running.port,
+                    actual: match running.handle.phase() {
+                        ProxyPhase::Running => Actual::Running,
+                        ProxyPhase::Draining => Actual::Draining,
+                        ProxyPhase::Stopped => Actual::Stopped,
+                    },
+                    counters: running.handle.counters(),
+                    latency: latency.buckets,
+                    latency_sum_seconds: latency.sum_seconds,
+                }
+            })
+            .collect();
+        services.sort_by(|a, b| a.name.cmp(&b.name));
+        let process = host::own_figures();
+        Metrics { process, started_at: self.started_at, services }
+    }
+
+    fn event_signal(&self) -> watch::Receiver<i64> {
+        self.events.subscribe()
+    }
+
+    fn events_reach(&self, newest: i64) {
+        self.events.send_if_modified(|known| {
+            let grows = newest > *known;
+            *known = newest.max(*known);
+            grows
+        });
+    }
+}

@@ -1,0 +1,329 @@
+//! The seven steps, in their order. Irrevocable quick steps come first, all proxies drain in
+//! parallel, and one budget stands over everything.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::control::RemainingCalls;
+use super::observer::Observer;
+use super::proxies::Running;
+use super::server::Server;
+use crate::host::clock;
+use crate::lifecycle::{Budget, Stop, StopCause, Tasks};
+use crate::model::{
+    Actor, Cut, EventAction, NodeName, Outcome, Phase, ShutdownProgress, ShutdownStep, StepState,
+};
+use crate::proxy::DrainReport;
+use crate::store::{NewEvent, OwnerLock, Store};
+use crate::text::{self, Lang, Message};
+
+/// For what should take no time: background tasks that only have to hear the stop, control streams
+/// that have been told.
+const QUICK: Duration = Duration::from_millis(500);
+
+/// How a server ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Why it had to end by force; `None` when everything went in order.
+    pub forced: Option<Message>,
+    /// Connections that were cut.
+    pub cut: Vec<Cut>,
+}
+
+/// What is left to give back.
+pub(super) struct Leaving {
+    pub(super) server: Arc<Server>,
+    pub(super) store: Store,
+    pub(super) node: NodeName,
+    pub(super) lock: OwnerLock,
+    pub(super) control: JoinHandle<RemainingCalls>,
+    pub(super) close_control: CancellationToken,
+    pub(super) sync: JoinHandle<()>,
+    pub(super) tasks: Tasks,
+    pub(super) stop: Stop,
+    pub(super) since: Instant,
+    pub(super) total: Duration,
+    pub(super) lang: Lang,
+    pub(super) observer: Arc<dyn Observer>,
+}
+
+/// Shuts down. Always comes to its end; the watchdog ends the process if the runtime doesn't.
+pub(super) async fn run(leaving: Leaving) -> Ended {
+    let Leaving { server, store, node, mut lock, control, tasks, stop, since, total, .. } = leaving;
+    let sync = leaving.sync;
+    let budget = Budget::new(since, total);
+    let mut told = Teller {
+        server: server.clone(),
+        observer: leaving.observer,
+        lang: leaving.lang,
+        forced: None,
+        cut: Vec::new(),
+    };
+    let cause = stop.state().cause().map(|(cause, _)| cause.clone());
+    let asked_by = cause.as_ref().map_or_else(String::new, cause_name);
+    if let Some(StopCause::TaskEnded(task)) = cause {
+        told.forced = Some(text::serve::forced_by_task(task));
+    }
+
+    // 1. No new calls; those in flight and the streams go on to step 6.
+    let step = told.begin(ShutdownStep::CloseControl, opening(cause.as_ref()));
+    server.set_phase(Phase::Draining);
+    if let Err(error) = lock.set_phase(Phase::Draining) {
+        tracing::debug!(%error, "the holder's file still says ready");
+    }
+    leaving.close_control.cancel();
+    // Its task panicked or hangs: nothing of it can be waited for, the runtime's end takes it.
+    let calls = tokio::time::timeout(QUICK, control).await.ok().and_then(Result::ok);
+    told.done(step, text::serve::step_control_closed());
+
+    // 2. and 3. The status synchronisation has heard the stop; there are no leases to give back.
+    let step = told.begin(ShutdownStep::StopSync, text::serve::step_sync_stopping());
+    // A pass that is starting a service must be over before the drain looks at what runs.
+    let abort = sync.abort_handle();
+    if tokio::time::timeout(QUICK, sync).await.is_err() {
+        abort.abort();
+    }
+    server.proxies.close();
+    told.done(step, text::serve::step_sync_stopped());
+    let step = told.begin(ShutdownStep::Deregister, text::serve::step_leases_ending());
+    told.done(step, text::serve::step_leases_ended());
+
+    // 4. Every proxy at once.
+    drain(&server, &stop, budget, &mut told).await;
+
+    // 5. One transaction.
+    let step = told.begin(ShutdownStep::SaveState, text::serve::step_state_saving());
+    let save = save_state(&store, &server, &node, &told, &asked_by);
+    match tokio::time::timeout(budget.left(Instant::now()), save).await {
+        Ok(Ok(())) => told.done(step, text::serve::step_state_saved()),
+        Ok(Err(error)) => told.failed(step, text::serve::step_state_unsaved(chain(&error))),
+        Err(_) => told.failed(step, text::serve::step_state_unsaved("timed out")),
+    }
+
+    // 6. The streams have heard everything they can hear.
+    let step = told.begin(ShutdownStep::CloseDatabase, text::serve::step_database_closing());
+    server.proxies.stop_plane();
+    told.announce_closing();
+    server.progress.end();
+    if let Some(calls) = calls {
+        tokio::time::timeout(QUICK.min(budget.left(Instant::now())), calls.end()).await.ok();
+    }
+    let left = tasks.ended(Instant::now() + QUICK.min(budget.left(Instant::now()))).await;
+    if !left.is_empty() {
+        tracing::debug!(tasks = ?left, "tasks end with the process");
+    }
+    server.set_phase(Phase::Stopped);
+    match tokio::time::timeout(budget.left(Instant::now()), store.close()).await {
+        Ok(Ok(())) => told.done(step, text::serve::step_database_closed()),
+        Ok(Err(error)) => told.failed(step, text::serve::step_database_failed(chain(&error))),
+        Err(_) => told.failed(step, text::serve::step_database_failed("timed out")),
+    }
+    drop(lock);
+
+    // 7. Only the exit is left.
+    let step = told.begin(ShutdownStep::Exit, text::serve::step_exiting());
+    match told.forced.clone() {
+        None => told.done(step, text::serve::step_all_safe()),
+        Some(reason) => told.failed(step, text::serve::step_forced(reason)),
+    }
+    Ended { forced: told.forced, cut: told.cut }
+}
+
+async fn drain(server: &Server, stop: &Stop, budget: Budget, told: &mut Teller) {
+    let running: Vec<Running> = server.proxies.all().into_iter().map(|(_, r)| r).collect();
+    let count = running.len();
+    let step = told.begin(ShutdownStep::DrainProxies, text::serve::step_draining(count));
+    let mut named: Vec<&Running> = running.iter().collect();
+    named.sort_by(|a, b| a.name.cmp(&b.name));
+    for proxy in named {
+        told.line(text::serve::step_draining_one(&proxy.name, proxy.port));
+    }
+    let (bound, whole_is_shorter) = budget.drain(Instant::now(), server.service_timeout);
+    let mut drains: FuturesUnordered<_> = running
+        .iter()
+        .map(|proxy| async move { (proxy, proxy.handle.drain(bound).await) })
+        .collect();
+    let mut watch = stop.watch();
+    let mut finished = 0;
+    loop {
+        tokio::select! {
+            biased;
+            ended = drains.next() => {
+                let Some((proxy, report)) = ended else { break };
+                finished += 1;
+                told.drained(step, proxy, report, (finished, count as u64));
+            }
+            () = watch.forced(), if !stop_was_forced(told) => {
+                told.forced = Some(text::serve::forced_by_signal());
+                // The drains hear it and end with what was cut in their reports.
+                server.cut_everything();
+            }
+        }
+    }
+    if whole_is_shorter && !told.cut.is_empty() && told.forced.is_none() {
+        told.forced = Some(text::serve::forced_by_bound());
+    }
+    match told.cut.len() {
+        0 => told.done(step, text::serve::step_drained()),
+        cut => told.done(step, text::serve::step_drained_with_cuts(cut)),
+    }
+}
+
+fn stop_was_forced(told: &Teller) -> bool {
+    told.forced.is_some()
+}
+
+async fn save_state(
+    store: &Store,
+    server: &Server,
+    node: &NodeName,
+    told: &Teller,
+    asked_by: &str,
+) -> Result<(), crate::store::StoreError> {
+    let now = clock::now();
+    let (action, outcome, detail, reason) = match &told.forced {
+        None => {
+            let detail = text::ops::event_server_stopped(asked_by, server.proxies.all().len());
+            (EventAction::ServerStopped, Outcome::Ok, detail, asked_by.to_owned())
+        }
+        Some(why) => {
+            let detail = text::ops::event_server_forced(asked_by, why);
+            (EventAction::ServerForced, Outcome::Failed, detail, why.to_string())
+        }
+    };
+    let event = NewEvent {
+        at: now,
+        action,
+        subject: node.to_string(),
+        actor: Actor::Server,
+        outcome,
+        detail: Some(detail),
+    };
+    store.stop_all(node, now, vec![event]).await?;
+    store.finish_node(server.node_id, now, &reason).await
+}
+
+fn opening(cause: Option<&StopCause>) -> Message {
+    match cause {
+        Some(StopCause::Signal(signal)) => text::serve::step_signal_received(signal),
+        Some(StopCause::Control(actor)) => text::serve::step_stop_requested(actor),
+        Some(StopCause::TaskEnded(task)) => text::serve::step_task_ended(task),
+        None => text::serve::step_stop_requested("?"),
+    }
+}
+
+fn cause_name(cause: &StopCause) -> String {
+    match cause {
+        StopCause::Signal(signal) => signal.to_string(),
+        StopCause::Control(actor) => actor.clone(),
+        StopCause::TaskEnded(task) => (*task).to_owned(),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+/// Says each step to the log, to whoever watches, and remembers what the end depends on.
+struct Teller {
+    server: Arc<Server>,
+    observer: Arc<dyn Observer>,
+    lang: Lang,
+    forced: Option<Message>,
+    cut: Vec<Cut>,
+}
+
+/// A step under way.
+#[derive(Clone, Copy)]
+struct Step {
+    step: ShutdownStep,
+    since: Instant,
+}
+
+impl Teller {
+    fn begin(&mut self, step: ShutdownStep, message: Message) -> Step {
+        let since = Instant::now();
+        if matches!(step, ShutdownStep::CloseControl | ShutdownStep::DrainProxies) {
+            tracing::info!(step = step.as_str(), "{}", message.render(self.lang));
+        }
+        self.publish(step, StepState::Started, message, None, None);
+        Step { step, since }
+    }
+
+    fn done(&mut self, step: Step, message: Message) {
+        self.finish(step, StepState::Done, message);
+    }
+
+    fn failed(&mut self, step: Step, message: Message) {
+        if self.forced.is_none() {
+            self.forced = Some(message.clone());
+        }
+        self.finish(step, StepState::Failed, message);
+    }
+
+    fn finish(&mut self, Step { step, since }: Step, state: StepState, message: Message) {
+        let duration_ms = millis(since.elapsed());
+        let line = message.render(self.lang);
+        match state {
+            StepState::Failed => {
+                tracing::error!(step = step.as_str(), duration_ms, "{line}");
+            }
+            StepState::Started | StepState::Done => {
+                tracing::info!(step = step.as_str(), duration_ms, "{line}");
+            }
+        }
+        self.publish(step, state, message, Some(duration_ms), None);
+    }
+
+    /// A line below a step that is no step of its own.
+    fn line(&self, message: Message) {
+        tracing::info!("{}", message.render(self.lang));
+        let step = ShutdownStep::DrainProxies;
+        self.publish(step, StepState::Started, message, None, None);
+    }
+
+    fn drained(&mut self, step: Step, proxy: &Running, report: DrainReport, done: (u64, u64)) {
+        for cut in &report.cut {
+            let (peer, request) = (&cut.peer, &cut.request);
+            let line = text::serve::step_cut(&cut.service, peer, &cut.kind, request, cut.age_ms);
+            tracing::warn!(bytes = cut.bytes, "{}", line.render(self.lang));
+        }
+        self.cut.extend(report.cut);
+        let message = text::serve::step_drained_one(&proxy.name, proxy.port);
+        self.publish(step.step, StepState::Started, message, None, Some(done));
+    }
+
+    /// The last sign that goes out before the streams end: whoever watches learns the outcome.
+    fn announce_closing(&self) {
+        let message = text::serve::step_streams_ending();
+        self.publish(ShutdownStep::CloseDatabase, StepState::Started, message, None, None);
+    }
+
+    fn publish(
+        &self,
+        step: ShutdownStep,
+        state: StepState,
+        message: Message,
+        duration_ms: Option<u64>,
+        proxies: Option<(u64, u64)>,
+    ) {
+        let (cut, forced) = (self.cut.clone(), self.forced.is_some());
+        let sign = ShutdownProgress { step, state, message, duration_ms, proxies, cut, forced };
+        self.observer.shutdown(&sign);
+        self.server.progress.publish(sign);
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

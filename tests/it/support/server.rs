@@ -1,0 +1,162 @@
+//! A `pmctl serve` of a test, ended by its drop at the latest.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::http1::{Response, Wire, get};
+use super::sandbox::show;
+use super::{Pmctl, free_port, wait_until};
+
+pub struct Server {
+    child: Child,
+    control: SocketAddr,
+    command: String,
+    stdout: PathBuf,
+    stderr: PathBuf,
+    ended: Option<ExitStatus>,
+}
+
+impl Server {
+    /// Starts `serve` on a control port of its own and waits for nothing. `wrapper` is a command
+    /// that replaces itself by the program (`env …`, `sh -c '… exec "$@"' sh`), or empty.
+    pub fn spawn(pmctl: &Pmctl, wrapper: &[&str], args: &[&str]) -> Self {
+        let control = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        Self::spawn_on(pmctl, control, wrapper, args)
+    }
+
+    /// [`Server::spawn`] on a given control address.
+    pub fn spawn_on(pmctl: &Pmctl, control: SocketAddr, wrapper: &[&str], args: &[&str]) -> Self {
+        static RUNS: AtomicU32 = AtomicU32::new(0);
+        let run = RUNS.fetch_add(1, Ordering::Relaxed);
+        let stdout = pmctl.dir().join(format!("serve-{run}.out"));
+        let stderr = pmctl.dir().join(format!("serve-{run}.err"));
+        let listen = control.to_string();
+        let all = [&["serve", "--listen", &listen], args].concat();
+        let mut command = pmctl.wrapped(wrapper, &all);
+        command.stdout(File::create(&stdout).expect("a file for standard output"));
+        command.stderr(File::create(&stderr).expect("a file for standard error"));
+        command.stdin(Stdio::null());
+        let shown = show(&command);
+        let child = command.spawn().unwrap_or_else(|e| panic!("cannot start {shown}: {e}"));
+        Self { child, control, command: shown, stdout, stderr, ended: None }
+    }
+
+    /// Waits for `/readyz` to say 200.
+    #[track_caller]
+    pub fn wait_ready(&mut self) {
+        wait_until(&format!("a ready server: {}", self.command), || {
+            if let Some(status) = self.try_exit() {
+                panic!("the server ended before it was ready: {status}\n{self}");
+            }
+            match get(self.control, "/readyz") {
+                Ok(response) if response.status == 200 => Ok(()),
+                other => Err(format!("/readyz: {other:?}\n{self}")),
+            }
+        });
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn control(&self) -> SocketAddr {
+        self.control
+    }
+
+    /// The control URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.control)
+    }
+
+    /// A raw connection to the control port.
+    #[track_caller]
+    pub fn connect(&self) -> Wire {
+        Wire::connect(self.control)
+    }
+
+    /// GET on the control port.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Response {
+        get(self.control, path).unwrap_or_else(|e| panic!("GET {path}: {e:?}\n{self}"))
+    }
+
+    /// GET on the control port; the answer is 200 and one JSON document.
+    #[track_caller]
+    pub fn json(&self, path: &str) -> Value {
+        let response = self.get(path);
+        assert_eq!(response.status, 200, "GET {path}: {response:?}");
+        response.json()
+    }
+
+    /// Sends a signal; the child is not reaped before its end was seen, so the pid is its own.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        assert!(self.ended.is_none(), "the server has ended already\n{self}");
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap_or_else(|e| panic!("cannot signal: {e}\n{self}"));
+    }
+
+    pub fn try_exit(&mut self) -> Option<ExitStatus> {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().expect("the child's status");
+        }
+        self.ended
+    }
+
+    /// Waits for the end; the exit code, -1 when a signal ended it.
+    #[track_caller]
+    pub fn wait_exit(&mut self) -> i32 {
+        let status = wait_until(&format!("the end of {}", self.command), || {
+            self.try_exit().ok_or_else(|| format!("running\n{self}"))
+        });
+        let log = self.stderr();
+        assert!(!log.contains("panicked at"), "the server panicked\n{self}");
+        status.code().unwrap_or(-1)
+    }
+
+    /// SIGTERM, which must end in exit 0.
+    #[track_caller]
+    pub fn stop(mut self) -> String {
+        self.signal(Signal::TERM);
+        let code = self.wait_exit();
+        assert_eq!(code, 0, "a stop in order exits 0\n{self}");
+        self.stderr()
+    }
+
+    /// SIGKILL, as the machine's memory killer would.
+    #[track_caller]
+    pub fn kill_hard(mut self) {
+        self.signal(Signal::KILL);
+        assert_eq!(self.wait_exit(), -1);
+    }
+
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(&self.stderr).unwrap_or_default()
+    }
+
+    pub fn stdout(&self) -> String {
+        fs::read_to_string(&self.stdout).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Display for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (out, err) = (self.stdout(), self.stderr());
+        write!(f, "$ {}\n--- stdout\n{out}\n--- stderr\n{err}", self.command)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.try_exit().is_none() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
