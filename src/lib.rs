@@ -11,5 +11,6 @@ pub mod model;
 pub mod ops;
 pub mod proxy;
 pub mod rpc;
+pub mod serve;
 pub mod store;
 pub mod text;
