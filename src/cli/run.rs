@@ -40,7 +40,7 @@ pub fn run(argv: &[OsString]) -> ExitCode {
     }
     let settings = match Settings::resolve(&invocation.flags, &around) {
         Ok(settings) => settings,
-        Err(error) => return output.finish(output.mistakes(error.mistakes())),
+        Err(error) => return output.finish(output.mistakes(&error.mistakes)),
     };
     let output = Output::to_process(Style::new(&settings, &around), clock::now);
     for note in &settings.notes {

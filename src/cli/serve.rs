@@ -50,7 +50,7 @@ pub(super) fn run(
         })?;
     let ended = thread::scope(|scope| {
         // Drawing may block on a slow terminal; the server must not.
-        scope.spawn(|| show(output, &signs));
+        scope.spawn(move || show(output, &signs));
         let ended = runtime.block_on(async {
             let prepared = prepare(&settings, demo, stop).await?;
             prepared.run(observer).await

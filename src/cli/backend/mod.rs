@@ -12,5 +12,5 @@ mod reach;
 mod verbs;
 
 pub(super) use faults::client_fault;
-pub(super) use reach::{Found, Need, Reach, Reached};
+pub(super) use reach::{Found, Need, Reach};
 pub(super) use verbs::Backend;
