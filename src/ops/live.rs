@@ -82,6 +82,9 @@ pub trait Live: Send + Sync {
     /// Points the running proxy of `service` at its active target.
     fn switch(&self, service: &Service) -> Result<(), Fault>;
 
+    /// Runs work to its end on a named task of the server, whatever becomes of who asked for it.
+    fn carry_out(&self, work: BoxFuture<'static, ()>);
+
     /// Asks for a graceful stop. Every caller gets the whole progress of the one shutdown; the
     /// channel closes when the server is about to exit.
     fn request_shutdown(&self, by: &Actor) -> mpsc::UnboundedReceiver<ShutdownProgress>;

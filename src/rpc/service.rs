@@ -9,11 +9,11 @@ use super::beat::Beat;
 use super::convert::{Need, event_limit, names, selection, service_name, target_name};
 use super::generated::control_server::Control;
 use super::generated::{self as pb};
-use super::stream::{self, Updates};
+use super::stream::{self, Pending, Updates};
 use super::{API_VERSION, status};
 use crate::model::{
-    ActionReport, Actor, Fault, FaultKind, NewService, NewTarget, Peer, Port, Selection,
-    ServiceName, ServicePatch, TargetName,
+    ActionReport, Actor, Event, Fault, FaultKind, NewService, NewTarget, Peer, Port, Selection,
+    ServiceName, ServicePatch, ServicesReport, TargetName,
 };
 use crate::ops::{Live, Ops};
 use crate::text;
@@ -208,8 +208,13 @@ impl Control for Face {
         let sent = request.into_inner();
         let signal = self.live().map_err(refuse)?.event_signal();
         let beat = Beat::asked(sent.beat_ms);
-        let events = stream::events(self.ops.clone(), signal, sent.last, sent.after, beat);
-        Ok(Response::new(events.await.map_err(refuse)?))
+        let ops = self.ops.clone();
+        let read = move |limit, after| -> Pending<Vec<Event>> {
+            let ops = ops.clone();
+            Box::pin(async move { Ok(ops.events(limit, after).await?.events) })
+        };
+        let events = stream::events(read, signal, sent.last, sent.after, beat).await;
+        Ok(Response::new(events.map_err(refuse)?))
     }
 
     type ShutdownStream = Updates<pb::ShutdownUpdate>;
@@ -231,7 +236,11 @@ impl Face {
         beat_ms: u32,
         work: impl Future<Output = Result<ActionReport, Fault>> + Send + 'static,
     ) -> Response<Updates<pb::ActionUpdate>> {
-        let beat = Beat::asked(beat_ms);
-        Response::new(stream::action(self.ops.clone(), which, beat, Box::pin(work)))
+        let ops = self.ops.clone();
+        let look = move || -> Pending<ServicesReport> {
+            let (ops, which) = (ops.clone(), which.clone());
+            Box::pin(async move { ops.list_services(&which).await })
+        };
+        Response::new(stream::action(Box::pin(work), Beat::asked(beat_ms), look))
     }
 }

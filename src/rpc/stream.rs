@@ -13,64 +13,63 @@ use tonic::Status;
 
 use super::beat::Beat;
 use super::generated as pb;
+use super::generated::action_update::Update;
 use super::status::status;
-use crate::model::{ActionReport, Actual, Event, Fault, Selection, ShutdownProgress};
-use crate::ops::Ops;
+use crate::model::{ActionReport, Actual, Event, Fault, ServicesReport, ShutdownProgress};
 
 /// A stream of messages of one kind.
 pub(super) type Updates<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
+/// What is awaited inside a stream.
+pub(super) type Pending<T> = BoxFuture<'static, Result<T, Fault>>;
+
 /// Events asked of the store at a time while watching.
 const PAGE: u32 = 500;
 
-/// The progress of `work` on `which`, then its report.
+/// How far the services that `look` finds are, at each beat, until the report of `work`.
 pub(super) fn action(
-    ops: Ops,
-    which: Selection,
+    work: Pending<ActionReport>,
     beat: Beat,
-    work: BoxFuture<'static, Result<ActionReport, Fault>>,
+    look: impl Fn() -> Pending<ServicesReport> + Send + Sync + 'static,
 ) -> Updates<pb::ActionUpdate> {
-    Box::pin(stream::unfold(Some(work), move |work| {
-        let (ops, which) = (ops.clone(), which.clone());
-        async move {
-            let mut work = work?;
-            // Both are polled together: the list may wait for a lock that the work holds.
-            let progress = async {
-                beat.next().await;
-                progress(&ops, &which).await
-            };
-            tokio::select! {
-                biased;
-                report = &mut work => {
-                    let report = report.map(|report| pb::action_update::Update::Report((&report).into()));
-                    let update = report.map(|report| pb::ActionUpdate { update: Some(report) });
-                    Some((update.map_err(|fault| status(&fault)), None))
-                }
-                progress = progress => Some((Ok(progress), Some(work))),
+    Box::pin(stream::unfold((Some(work), look), move |(work, look)| async move {
+        let mut work = work?;
+        // Both are polled together: looking may wait for a lock that the work holds.
+        let seen = async {
+            beat.next().await;
+            look().await
+        };
+        tokio::select! {
+            biased;
+            report = &mut work => {
+                let update = report.map(|report| Some(Update::Report((&report).into())));
+                let update = update.map(|update| pb::ActionUpdate { update });
+                Some((update.map_err(|fault| status(&fault)), (None, look)))
+            }
+            seen = seen => {
+                // Where it cannot be told now, the update is a sign of life and nothing more.
+                let update = seen.ok().map(|report| Update::Progress(progress(&report)));
+                Some((Ok(pb::ActionUpdate { update }), (Some(work), look)))
             }
         }
     }))
 }
 
-/// How far the services of an action are; an empty update where that cannot be told now.
-async fn progress(ops: &Ops, which: &Selection) -> pb::ActionUpdate {
-    let update = ops.list_services(which).await.ok().map(|report| {
-        let services = report.services.iter().map(|service| pb::ServiceProgress {
-            name: service.name.to_string(),
-            actual: pb::Actual::from(service.actual).into(),
-            counters: service
-                .counters
-                .as_ref()
-                .filter(|_| service.actual != Actual::Stopped)
-                .map(Into::into),
-        });
-        pb::action_update::Update::Progress(pb::ActionProgress { services: services.collect() })
+fn progress(report: &ServicesReport) -> pb::ActionProgress {
+    let services = report.services.iter().map(|service| pb::ServiceProgress {
+        name: service.name.to_string(),
+        actual: pb::Actual::from(service.actual).into(),
+        counters: service
+            .counters
+            .as_ref()
+            .filter(|_| service.actual != Actual::Stopped)
+            .map(Into::into),
     });
-    pb::ActionUpdate { update }
+    pb::ActionProgress { services: services.collect() }
 }
 
-struct Watching {
-    ops: Ops,
+struct Watching<F> {
+    read: F,
     signal: watch::Receiver<i64>,
     beat: Beat,
     /// Read, not yet sent.
@@ -79,35 +78,41 @@ struct Watching {
     seen: i64,
 }
 
-/// The newest `last` events (those after `after` if that is given), then each that happens. Ends
-/// when the server does.
+/// The newest `last` events (the first `last` after `after`, if that is given), then each that
+/// happens. `read` gives events as `ops::Ops::events` does, `signal` the id of the newest one.
+/// Ends when the sender of `signal` does.
 ///
 /// # Errors
 /// Those of reading the past events.
-pub(super) async fn events(
-    ops: Ops,
+pub(super) async fn events<F>(
+    read: F,
     mut signal: watch::Receiver<i64>,
     last: u32,
     after: Option<i64>,
     beat: Beat,
-) -> Result<Updates<pb::EventUpdate>, Fault> {
+) -> Result<Updates<pb::EventUpdate>, Fault>
+where
+    F: Fn(u32, Option<i64>) -> Pending<Vec<Event>> + Send + Sync + 'static,
+{
     // Marked as seen before anything is read: what happens meanwhile wakes the watcher.
     let newest = *signal.borrow_and_update();
-    let ready = match (last.min(Event::MAX_PAGE), after) {
-        (0, _) => VecDeque::new(),
-        (last, None) => ops.events(last, None).await?.events.into(),
-        (last, Some(after)) => ops.events(last, Some(after)).await?.events.into(),
+    let ready: VecDeque<_> = match last.min(Event::MAX_PAGE) {
+        0 => VecDeque::new(),
+        last => read(last, after).await?.into(),
     };
     let seen = ready.back().map_or(after.unwrap_or(newest), |event| event.id);
-    let mut watching = Watching { ops, signal, beat, ready, seen };
     // Whoever begins behind the newest event has unread ones waiting.
-    if watching.seen < newest {
-        watching.signal.mark_changed();
+    if seen < newest {
+        signal.mark_changed();
     }
-    Ok(Box::pin(stream::unfold(watching, |watching| watching.next())))
+    let watching = Watching { read, signal, beat, ready, seen };
+    Ok(Box::pin(stream::unfold(watching, Watching::next)))
 }
 
-impl Watching {
+impl<F> Watching<F>
+where
+    F: Fn(u32, Option<i64>) -> Pending<Vec<Event>> + Send + Sync + 'static,
+{
     async fn next(mut self) -> Option<(Result<pb::EventUpdate, Status>, Self)> {
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -121,8 +126,8 @@ impl Watching {
                     return Some((Ok(pb::EventUpdate { event: None }), self));
                 }
             }
-            match self.ops.events(PAGE, Some(self.seen)).await {
-                Ok(page) => self.take(page.events),
+            match (self.read)(PAGE, Some(self.seen)).await {
+                Ok(events) => self.take(events),
                 Err(fault) => return Some((Err(status(&fault)), self)),
             }
         }
@@ -153,4 +158,145 @@ pub(super) fn shutdown(
         };
         Some((Ok(pb::ShutdownUpdate { progress: update }), progress))
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use futures_util::{FutureExt, StreamExt};
+
+    use super::*;
+    use crate::model::{Applied, Source, Success, Timestamp};
+
+    fn event(id: i64) -> Event {
+        Event {
+            id,
+            at: Timestamp::from_millis(id),
+            action: "service-added".to_owned(),
+            subject: "a".to_owned(),
+            actor: "server".to_owned(),
+            outcome: "ok".to_owned(),
+            detail: None,
+        }
+    }
+
+    /// A record of events, read the way the operations read theirs.
+    #[derive(Clone, Default)]
+    struct Record(Arc<Mutex<Vec<Event>>>);
+
+    impl Record {
+        fn add(&self, ids: std::ops::RangeInclusive<i64>) {
+            self.0.lock().unwrap_or_else(|e| panic!("{e}")).extend(ids.map(event));
+        }
+
+        fn reader(&self) -> impl Fn(u32, Option<i64>) -> Pending<Vec<Event>> + use<> {
+            let events = Arc::clone(&self.0);
+            move |limit, after| {
+                let events = events.lock().unwrap_or_else(|e| panic!("{e}")).clone();
+                let limit = limit as usize;
+                let page = match after {
+                    Some(after) => {
+                        events.into_iter().filter(|e| e.id > after).take(limit).collect()
+                    }
+                    None => events[events.len().saturating_sub(limit)..].to_vec(),
+                };
+                async move { Ok(page) }.boxed()
+            }
+        }
+    }
+
+    async fn ids(updates: &mut Updates<pb::EventUpdate>, count: usize) -> Vec<i64> {
+        let mut ids = Vec::new();
+        while ids.len() < count {
+            match updates.next().await {
+                Some(Ok(update)) => ids.extend(update.event.map(|event| event.id)),
+                other => panic!("after {ids:?}: {other:?}"),
+            }
+        }
+        ids
+    }
+
+    #[tokio::test]
+    async fn a_watcher_sees_the_last_events_and_then_each_new_one_once() {
+        let record = Record::default();
+        record.add(1..=5);
+        let (signal, watch) = watch::channel(5);
+        let beat = Beat::asked(60_000);
+        let started = events(record.reader(), watch, 2, None, beat).await;
+        let mut updates = started.unwrap_or_else(|fault| panic!("{fault}"));
+        assert_eq!(ids(&mut updates, 2).await, [4, 5]);
+        // More than one page at once.
+        record.add(6..=1_300);
+        signal.send_replace(1_300);
+        assert_eq!(ids(&mut updates, 1_295).await, (6..=1_300).collect::<Vec<_>>());
+        drop(signal);
+        assert!(updates.next().await.is_none(), "ends with the server");
+    }
+
+    #[tokio::test]
+    async fn a_watcher_that_comes_back_begins_where_it_left() {
+        let record = Record::default();
+        record.add(1..=9);
+        for (last, after, expected) in [(0, Some(6), [7, 8, 9]), (2, Some(6), [7, 8, 9])] {
+            let (_signal, watch) = watch::channel(9);
+            let beat = Beat::asked(60_000);
+            let started = events(record.reader(), watch, last, after, beat).await;
+            let mut updates = started.unwrap_or_else(|fault| panic!("{fault}"));
+            assert_eq!(ids(&mut updates, 3).await, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_quiet_watch_shows_signs_of_life() {
+        let (_signal, watch) = watch::channel(0);
+        let started = events(Record::default().reader(), watch, 0, None, Beat::asked(100)).await;
+        let mut updates = started.unwrap_or_else(|fault| panic!("{fault}"));
+        let sign = updates.next().await.and_then(Result::ok);
+        assert_eq!(sign, Some(pb::EventUpdate { event: None }));
+    }
+
+    #[tokio::test]
+    async fn an_action_goes_on_while_the_look_at_it_waits_for_its_lock() {
+        let lock = Arc::new(tokio::sync::Mutex::new(()));
+        let (held, go) = (Arc::clone(&lock), Arc::new(tokio::sync::Notify::new()));
+        let looked = Arc::clone(&go);
+        let work = async move {
+            let _guard = held.lock().await;
+            go.notified().await;
+            let (source, applied) = (Source::Server, Applied::Live);
+            Ok(ActionReport { success: Success, source, applied, services: Vec::new() })
+        };
+        let look = move || {
+            let lock = Arc::clone(&lock);
+            looked.notify_one();
+            async move {
+                let _guard = lock.lock().await;
+                Ok(ServicesReport {
+                    success: Success,
+                    source: Source::Server,
+                    services: Vec::new(),
+                })
+            }
+            .boxed()
+        };
+        let mut updates = action(work.boxed(), Beat::asked(100), look);
+        let update = updates.next().await.and_then(Result::ok).and_then(|update| update.update);
+        assert!(matches!(update, Some(Update::Report(_))), "{update:?}");
+        assert!(updates.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn an_action_that_fails_ends_its_stream_with_the_fault() {
+        let fault = Fault::usage(crate::text::control::selection_empty());
+        let work = {
+            let fault = fault.clone();
+            async move { Err(fault) }
+        };
+        let nothing = || std::future::pending().boxed();
+        let mut updates = action(work.boxed(), Beat::asked(0), nothing);
+        let status = updates.next().await.and_then(Result::err);
+        assert_eq!(status.and_then(|status| super::super::status::fault(&status)), Some(fault));
+        assert!(updates.next().await.is_none());
+    }
 }

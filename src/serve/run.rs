@@ -35,7 +35,7 @@ impl Prepared {
         let watchdog = watchdog.map_err(|error| {
             Fault::caused(FaultKind::Internal, text::serve::watchdog_failed(), &error)
         })?;
-        let tasks = Tasks::new(self.stop.clone());
+        let tasks = self.server.tasks.clone();
         let (view, services) = match self.stand_up(&tasks).await {
             Ok(standing) => standing,
             Err(fault) => {

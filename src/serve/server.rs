@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use super::progress::Progress;
 use super::proxies::Proxies;
 use crate::host;
-use crate::lifecycle::{Stop, StopCause};
+use crate::lifecycle::{Importance, Stop, StopCause, Tasks};
 use crate::model::{
     Actor, Actual, Counters, Cut, Fault, Phase, ServerState, ServerView, Service, ServiceId,
     ShutdownProgress, Timestamp,
@@ -25,6 +25,7 @@ pub(super) struct Server {
     pub(super) node_id: NodeId,
     pub(super) proxies: Proxies,
     pub(super) stop: Stop,
+    pub(super) tasks: Tasks,
     pub(super) progress: Progress,
     pub(super) service_timeout: Duration,
     pub(super) started_at: Timestamp,
@@ -46,6 +47,7 @@ impl Server {
         Self {
             node_id,
             proxies,
+            tasks: Tasks::new(stop.clone()),
             stop,
             progress: Progress::default(),
             service_timeout,
@@ -163,6 +165,10 @@ impl Live for Server {
             running.handle.switch(upstream);
         }
         Ok(())
+    }
+
+    fn carry_out(&self, work: BoxFuture<'static, ()>) {
+        self.tasks.spawn("change", Importance::Helper, work);
     }
 
     fn request_shutdown(&self, by: &Actor) -> mpsc::UnboundedReceiver<ShutdownProgress> {

@@ -16,7 +16,7 @@ use crate::text;
 impl Ops {
     /// Registers a service and, inside a live server, starts it unless it is to be stopped. If it
     /// cannot be started nothing is registered.
-    pub async fn add_service(&self, new: NewService, by: &Actor) -> Result<ActionReport, Fault> {
+    pub(super) async fn add(&self, new: NewService, by: &Actor) -> Result<ActionReport, Fault> {
         let store = self.store()?;
         let auto = new.port == PortChoice::Auto;
         let mut refused: BTreeSet<Port> = BTreeSet::new();

@@ -15,7 +15,7 @@ use crate::text;
 impl Ops {
     /// Changes name, port, address, labels or registration of a service. A running one moves to its
     /// new port at once; if that cannot be bound nothing is changed.
-    pub async fn set_service(
+    pub(super) async fn set(
         &self,
         name: &ServiceName,
         patch: ServicePatch,
@@ -91,7 +91,7 @@ impl Ops {
     }
 
     /// Stops and removes the services of `which`, all of their rows in one transaction.
-    pub async fn remove_services(
+    pub(super) async fn remove(
         &self,
         which: &Selection,
         by: &Actor,

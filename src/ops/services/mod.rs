@@ -6,3 +6,4 @@ mod heal;
 mod list;
 mod run;
 mod targets;
+mod verbs;

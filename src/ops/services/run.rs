@@ -12,7 +12,7 @@ use crate::text::{self, Message};
 
 impl Ops {
     /// Makes running the desired state of `which`, and inside a live server the actual one.
-    pub async fn start_services(
+    pub(super) async fn start(
         &self,
         which: &Selection,
         by: &Actor,
@@ -40,7 +40,7 @@ impl Ops {
 
     /// Makes stopped the desired state of `which`, and inside a live server the actual one, after
     /// a drain.
-    pub async fn stop_services(
+    pub(super) async fn stop(
         &self,
         which: &Selection,
         by: &Actor,
@@ -64,7 +64,7 @@ impl Ops {
     }
 
     /// Stops and starts `which`; without a server it makes running the desired state.
-    pub async fn restart_services(
+    pub(super) async fn restart(
         &self,
         which: &Selection,
         by: &Actor,

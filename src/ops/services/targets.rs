@@ -11,7 +11,7 @@ use crate::text;
 impl Ops {
     /// Adds a target, or replaces the one of that name; a running service whose active target is
     /// replaced forwards to the new one at once.
-    pub async fn add_target(
+    pub(super) async fn put_target(
         &self,
         service: &ServiceName,
         name: &TargetName,
@@ -41,7 +41,7 @@ impl Ops {
     }
 
     /// Removes a target; the active one cannot be removed.
-    pub async fn remove_target(
+    pub(super) async fn drop_target(
         &self,
         service: &ServiceName,
         name: &TargetName,
@@ -64,7 +64,7 @@ impl Ops {
     }
 
     /// Makes another target the active one. Requests in flight finish on the old one.
-    pub async fn switch_target(
+    pub(super) async fn switch(
         &self,
         service: &ServiceName,
         name: &TargetName,

@@ -94,7 +94,8 @@ fn other_protocol(first: &[u8]) -> Option<Message> {
     if first.is_empty() || matches!(first, [0, _, _, 4, ..] | [0] | [0, _] | [0, _, _]) {
         return None;
     }
-    if first.starts_with(b"HTTP/") {
+    // Some web servers answer what they cannot parse with a page and no head.
+    if first.starts_with(b"HTTP/") || first.trim_ascii_start().starts_with(b"<") {
         return Some(text::control::listener_http1());
     }
     let line = first.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
@@ -198,7 +199,7 @@ impl AsyncWrite for Listening {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        Pin::new(&mut self.stream).poll_write(cx, bytes).map(|done| unheard(done, bytes.len()))
     }
 
     fn poll_write_vectored(
@@ -206,7 +207,8 @@ impl AsyncWrite for Listening {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices).map(|done| unheard(done, length))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -222,6 +224,24 @@ impl AsyncWrite for Listening {
     }
 }
 
+/// A write to a peer that has hung up counts as done: what the peer said before it did, such as an
+/// HTTP/1 refusal, is still to be read, and the end of the connection is found there.
+fn unheard(done: io::Result<usize>, length: usize) -> io::Result<usize> {
+    match done {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionAborted
+            ) =>
+        {
+            Ok(length)
+        }
+        done => done,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,6 +252,7 @@ mod tests {
         assert_eq!(code(b""), None);
         assert_eq!(code(&[0, 0, 18, 4, 0, 0, 0, 0, 0]), None);
         assert_eq!(code(b"HTTP/1.1 400 Bad Request\r\n"), Some("listener-http1"));
+        assert_eq!(code(b"<!DOCTYPE HTML>\n<html"), Some("listener-http1"));
         assert_eq!(code(b"SSH-2.0-OpenSSH_9\r\n"), Some("listener-other"));
         let ssh = other_protocol(b"SSH-2.0-x\x1b[2J\r\n").map(|message| message.to_string());
         assert!(ssh.is_some_and(|words| words.contains("SSH-2.0-x") && !words.contains('\x1b')));
