@@ -6,7 +6,7 @@ use indicatif::ProgressBar;
 
 use super::{Live, Output, Style, escape, units};
 use crate::cli::exit::ExitCode;
-use crate::model::{ActionReport, Applied, Cut, ServiceName};
+use crate::model::{ActionReport, Cut, ServiceName};
 use crate::rpc::ActionProgress;
 use crate::text::{self, Lang};
 
@@ -34,15 +34,14 @@ impl Output {
         for item in &report.services {
             match &item.fault {
                 Some(fault) => self.fault_lines(fault),
-                None => self.line_out(&self.sentence(&item.message)),
+                None => {
+                    let name = escape::line(item.service.name.as_str());
+                    self.line_out(&format!("{name}: {}", self.sentence(&item.message)));
+                }
             }
             for cut in &item.cut {
                 self.line_out(&format!("  {}", cut_line(cut, self.style())));
             }
-        }
-        let was_done = report.services.iter().any(|item| item.fault.is_none());
-        if report.applied == Applied::Desired && was_done {
-            self.note(&text::cli::applied_desired());
         }
         report.into()
     }
@@ -94,7 +93,7 @@ pub(super) fn cut_line(cut: &Cut, style: Style) -> String {
 mod tests {
     use super::super::testing::{capture, json_style, service};
     use super::*;
-    use crate::model::{ActionItem, Actual, Fault, FaultKind, Source, Success};
+    use crate::model::{ActionItem, Actual, Applied, Fault, FaultKind, Source, Success};
 
     fn report() -> ActionReport {
         let cut = Cut {
@@ -125,9 +124,8 @@ mod tests {
         let (output, streams) = capture(Style::default());
         assert_eq!(output.action(&report()), ExitCode::Denied);
         let cut = "cut shop: tunnel GET /\\u{1b}ws from 10.0.0.9:5555, open for 1m 1s, 4.0 KiB";
-        assert_eq!(streams.out(), format!("yes\n  {cut}\n"));
+        assert_eq!(streams.out(), format!("shop: yes\n  {cut}\n"));
         assert!(streams.err().starts_with("error: no service is named `x`"));
-        assert!(streams.err().contains("\nnote: "), "{}", streams.err());
     }
 
     #[test]
