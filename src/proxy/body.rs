@@ -57,7 +57,8 @@ pub(super) enum BodyError {
 
 /// A client's body on its way to the target.
 pub(super) struct RequestBody {
-    inner: Incoming,
+    /// `None`: no body.
+    inner: Option<Incoming>,
     client: Rc<Client>,
     exchange: Arc<Exchange>,
     gate: Option<Arc<Gate>>,
@@ -68,7 +69,13 @@ impl RequestBody {
     pub(super) fn new(inner: Incoming, guard: &ExchangeGuard, gate: Option<Arc<Gate>>) -> Self {
         let client = Rc::clone(&guard.client);
         let done = inner.is_end_stream();
-        Self { inner, client, exchange: Arc::clone(&guard.exchange), gate, done }
+        Self { inner: Some(inner), client, exchange: Arc::clone(&guard.exchange), gate, done }
+    }
+
+    /// For the repetition of a request that has none.
+    pub(super) fn empty(guard: &ExchangeGuard) -> Self {
+        let (client, exchange) = (Rc::clone(&guard.client), Arc::clone(&guard.exchange));
+        Self { inner: None, client, exchange, gate: None, done: true }
     }
 
     fn ended(&mut self) {
@@ -86,44 +93,48 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if self.done {
+        let this = &mut *self;
+        let Some(inner) = this.inner.as_mut().filter(|_| !this.done) else {
             return Poll::Ready(None);
-        }
-        if let Some(gate) = &self.gate {
+        };
+        if let Some(gate) = &this.gate {
             ready!(gate.poll_open(cx));
-            self.gate = None;
+            this.gate = None;
         }
-        let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        self.exchange.awaits_client.store(polled.is_pending(), Ordering::Relaxed);
+        let polled = Pin::new(inner).poll_frame(cx);
+        this.exchange.awaits_client.store(polled.is_pending(), Ordering::Relaxed);
         let mut frame = match ready!(polled) {
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {
-                self.done = true;
+                this.done = true;
                 return Poll::Ready(Some(Err(error)));
             }
             None => {
-                self.ended();
+                this.ended();
                 return Poll::Ready(None);
             }
         };
         if let Some(data) = frame.data_ref() {
-            ExchangeGuard::came_in(&self.client, &self.exchange, data.len() as u64);
+            ExchangeGuard::came_in(&this.client, &this.exchange, data.len() as u64);
         }
         if let Some(trailers) = frame.trailers_mut() {
             clean_trailers(trailers);
-            self.ended();
-        } else if self.inner.is_end_stream() {
-            self.ended();
+            this.ended();
+        } else if this.inner.as_ref().is_none_or(|inner| inner.is_end_stream()) {
+            this.ended();
         }
         Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.done || self.inner.is_end_stream()
+        self.done || self.inner.as_ref().is_none_or(|inner| inner.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match &self.inner {
+            Some(inner) => inner.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
     }
 }
 

@@ -29,8 +29,6 @@ pub(super) struct Client {
     pub(super) io: Rc<IoState>,
     pub(super) wire: Arc<WireState>,
     pub(super) http2: Cell<bool>,
-    /// HTTP/1 requests handed over by hyper.
-    pub(super) begun: Cell<u64>,
     /// Left by the request that was answered 101, for the connection's task.
     pub(super) tunnel: RefCell<Option<PendingTunnel>>,
 }
@@ -42,7 +40,7 @@ impl Client {
 
     /// Whether further request bytes are known to be here, read but not handed over by hyper.
     pub(super) fn has_more(&self) -> bool {
-        self.wire.heads() > self.begun.get() || self.wire.buffered()
+        self.wire.heads() > self.wire.begun() || self.wire.buffered()
     }
 }
 

@@ -15,6 +15,7 @@ use super::body::RequestBody;
 use super::connect::UpstreamIo;
 use super::pool::UpstreamGuard;
 use super::timer;
+use super::upstream_h1::Counted;
 
 /// Between two pings of a connection with open streams.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
@@ -72,12 +73,11 @@ impl H2Connection {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
-            .handshake(TokioIo::new(io))
+            .handshake(TokioIo::new(Counted::guarded(io, guard)))
             .await?;
         let task = spawn_local(async move {
             // Its error reaches every open stream.
             let _ = connection.await;
-            drop(guard);
         });
         let shared = Shared {
             streams: Cell::new(0),
