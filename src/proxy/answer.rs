@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
-use super::connect::{ConnectError, Step};
+use super::connect::ConnectError;
 use crate::model::{ServiceName, TargetName};
 use crate::text::{self, Message};
 
@@ -169,9 +169,7 @@ impl Failure {
     /// The failure that a connect error is for the client waiting on it.
     pub fn of_connect(error: &ConnectError, target: &TargetName) -> Self {
         match error {
-            ConnectError::Timeout { step: Step::Resolve | Step::Connect | Step::Tls, .. } => {
-                Self::Late(target.clone())
-            }
+            ConnectError::Timeout { .. } => Self::Late(target.clone()),
             ConnectError::NoHttp1 => Self::NoUpgrade,
             ConnectError::Resolve { .. }
             | ConnectError::NoAddress { .. }
@@ -222,8 +220,169 @@ pub fn answer(
 }
 
 /// Whether `Accept` ranks `application/json` above plain text (RFC 9110 section 12.5.1). Named at
-/// equal rank, the one that stands first wins: that is what browsers' JSON clients mean.
+/// equal rank, the one that stands first wins: that is what clients of JSON interfaces mean.
 fn prefers_json(headers: &HeaderMap) -> bool {
-    let _ = headers.get(ACCEPT);
-    false
+    let (mut json, mut text) = (Rank::default(), Rank::default());
+    let mut place = 0;
+    for value in headers.get_all(ACCEPT) {
+        for range in value.as_bytes().split(|b| *b == b',') {
+            let mut parts = range.split(|b| *b == b';').map(<[u8]>::trim_ascii);
+            let kind = parts.next().unwrap_or_default();
+            let weight = parts.find_map(weight).unwrap_or(1000);
+            place += 1;
+            let is = |name: &[u8]| kind.eq_ignore_ascii_case(name);
+            if is(b"application/json") {
+                json.offer(3, weight, place);
+            } else if is(b"application/*") {
+                json.offer(2, weight, place);
+            } else if is(b"text/plain") {
+                text.offer(3, weight, place);
+            } else if is(b"text/*") {
+                text.offer(2, weight, place);
+            } else if is(b"*/*") {
+                json.offer(1, weight, place);
+                text.offer(1, weight, place);
+            }
+        }
+    }
+    let is_first = json.precision == 3 && (text.precision < 3 || json.place < text.place);
+    json.weight > text.weight || (json.weight == text.weight && json.weight > 0 && is_first)
+}
+
+/// How a media type is ranked by the most precise range that fits it.
+#[derive(Default)]
+struct Rank {
+    precision: u8,
+    /// Thousandths.
+    weight: u16,
+    place: u16,
+}
+
+impl Rank {
+    fn offer(&mut self, precision: u8, weight: u16, place: u16) {
+        if precision > self.precision {
+            *self = Self { precision, weight, place };
+        }
+    }
+}
+
+/// The thousandths of a parameter `q=0.5`; what is no weight counts as 0.
+fn weight(parameter: &[u8]) -> Option<u16> {
+    let value = parameter.strip_prefix(b"q=").or(parameter.strip_prefix(b"Q="))?;
+    let text = std::str::from_utf8(value).unwrap_or_default();
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let is_digits = part.len() <= 3 && part.bytes().all(|b| b.is_ascii_digit());
+    let thousandths = || format!("{part:0<3}").parse::<u16>().ok();
+    Some(match whole {
+        "0" if is_digits => thousandths().unwrap_or_default(),
+        "1" if is_digits => 1000,
+        _ => 0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::connect::Step;
+
+    fn accepting(accept: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in accept {
+            headers.append(ACCEPT, HeaderValue::try_from(*value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn json_is_for_those_who_prefer_it() {
+        for json in [
+            &["application/json"][..],
+            &["Application/JSON; charset=utf-8"],
+            &["application/json, text/plain, */*"],
+            &["application/*"],
+            &["text/plain;q=0.5, application/json;q=0.9"],
+            &["text/html", "application/json"],
+            &["application/json;q=0.1, text/*;q=0"],
+            &["application/json, */*;q=0.5"],
+            &["*/*, application/json"],
+        ] {
+            assert!(prefers_json(&accepting(json)), "{json:?}");
+        }
+        for text in [
+            &[][..],
+            &[""],
+            &["*/*"],
+            &["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"],
+            &["text/plain, application/json"],
+            &["application/json;q=0.2, text/plain;q=0.3"],
+            &["application/json;q=0"],
+            &["application/json;q=x"],
+            &["application/jsonp"],
+            &["application/*;q=0.5, */*"],
+        ] {
+            assert!(!prefers_json(&accepting(text)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_names_service_and_target_and_nothing_else() {
+        let service = "orders".parse().unwrap();
+        let failure = Failure::Unreachable("blue".parse().unwrap());
+        let text = answer(&failure, &service, &Method::GET, &HeaderMap::new());
+        assert_eq!(text.status(), 502);
+        assert_eq!(text.headers()[CONTENT_TYPE], "text/plain; charset=utf-8");
+        let said = "the service `orders` could not reach its target `blue`";
+        assert_eq!(text.body(), &format!("{said}\n"));
+        assert_eq!(text.headers()[CONTENT_LENGTH], text.body().len().to_string());
+
+        let json = answer(&failure, &service, &Method::POST, &accepting(&["application/json"]));
+        assert_eq!(json.headers()[CONTENT_TYPE], "application/json");
+        let document: serde_json::Value = serde_json::from_slice(json.body()).unwrap();
+        let expected = serde_json::json!({
+            "success": false, "error": said, "code": "target-unreachable",
+        });
+        assert_eq!(document, expected);
+    }
+
+    #[test]
+    fn a_head_request_gets_the_length_without_the_body() {
+        let service = "orders".parse().unwrap();
+        let get = answer(&Failure::Full, &service, &Method::GET, &HeaderMap::new());
+        let head = answer(&Failure::Full, &service, &Method::HEAD, &HeaderMap::new());
+        assert!(head.body().is_empty());
+        assert_eq!(head.headers()[CONTENT_LENGTH], get.headers()[CONTENT_LENGTH]);
+        assert_eq!(head.headers()[RETRY_AFTER], "5");
+    }
+
+    #[test]
+    fn every_failure_has_its_status() {
+        let target: TargetName = "blue".parse().unwrap();
+        let status = |failure: Failure| failure.status().as_u16();
+        assert_eq!(status(Failure::Broken(target.clone())), 502);
+        assert_eq!(status(Failure::Late(target)), 504);
+        assert_eq!(status(Failure::Draining), 503);
+        assert_eq!(status(Failure::NoUpgrade), 501);
+        let statuses: Vec<_> = Refusal::ALL.iter().map(|r| r.status().as_u16()).collect();
+        let expected =
+            [400, 505, 414, 431, 431, 400, 400, 400, 400, 400, 400, 501, 400, 400, 501, 508];
+        assert_eq!(statuses, expected);
+        for (place, refusal) in Refusal::ALL.iter().enumerate() {
+            assert_eq!(usize::from(*refusal as u8), place, "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_failed_is_the_fault_of_time_or_of_the_target() {
+        let target: TargetName = "blue".parse().unwrap();
+        let host = || "up".to_owned();
+        let late = ConnectError::Timeout {
+            host: host(),
+            step: Step::Connect,
+            after: std::time::Duration::from_secs(5),
+        };
+        assert_eq!(Failure::of_connect(&late, &target), Failure::Late(target.clone()));
+        let gone = ConnectError::NoAddress { host: host() };
+        assert_eq!(Failure::of_connect(&gone, &target), Failure::Unreachable(target.clone()));
+        assert_eq!(Failure::of_connect(&ConnectError::NoHttp1, &target), Failure::NoUpgrade);
+    }
 }

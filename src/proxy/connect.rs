@@ -1,17 +1,25 @@
 //! New connections to a target.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::upstream::Upstream;
+
+/// After this long without an answer the next address is tried beside the silent one (RFC 8305
+/// section 5).
+const STAGGER: Duration = Duration::from_millis(250);
 
 /// What is spoken on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,7 +50,17 @@ pub enum Step {
     Tls,
 }
 
-/// Why there is no connection.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resolve => "resolve",
+            Self::Connect => "connect to",
+            Self::Tls => "do the TLS handshake with",
+        })
+    }
+}
+
+/// Why there is no connection. Reads after "failed to".
 #[derive(Debug, Error)]
 pub enum ConnectError {
     /// The name was not resolved.
@@ -81,7 +99,7 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// The time was over.
-    #[error("reach {host}: {step:?} not finished after {after:?}")]
+    #[error("{step} {host} within {after:?}")]
     Timeout {
         /// Name.
         host: String,
@@ -115,14 +133,103 @@ pub enum UpstreamIo {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Connects to `upstream`: name, TCP and TLS together within `timeout`.
+/// Connects to `upstream`: look-up, TCP and TLS together within `timeout`.
+///
+/// All addresses of the host are tried, the next one as soon as one fails or is silent for a
+/// while. `TCP_NODELAY` is set. Dropping the future gives everything up.
+///
+/// # Errors
+/// See [`ConnectError`]; of several addresses that failed the last one is named.
 pub async fn connect(
     upstream: &Upstream,
     timeout: Duration,
     want: Want,
 ) -> Result<Connected, ConnectError> {
-    let _ = (upstream, timeout, want);
-    todo!()
+    if want == Want::Http1 && upstream.is_http2_only() {
+        return Err(ConnectError::NoHttp1);
+    }
+    let mut step = Step::Resolve;
+    let attempt = tokio::time::timeout(timeout, attempt(upstream, want, &mut step)).await;
+    attempt.unwrap_or_else(|_| {
+        let host = upstream.url().host().to_owned();
+        Err(ConnectError::Timeout { host, step, after: timeout })
+    })
+}
+
+async fn attempt(
+    upstream: &Upstream,
+    want: Want,
+    step: &mut Step,
+) -> Result<Connected, ConnectError> {
+    let host = || upstream.url().host().to_owned();
+    let addresses = match upstream.address() {
+        Some(address) => vec![address],
+        None => tokio::net::lookup_host((upstream.url().host(), upstream.url().port()))
+            .await
+            .map_err(|source| ConnectError::Resolve { host: host(), source })?
+            .collect(),
+    };
+    *step = Step::Connect;
+    let (tcp, peer) = match dial(&addresses).await {
+        Ok(connected) => connected,
+        Err(None) => return Err(ConnectError::NoAddress { host: host() }),
+        Err(Some((address, source))) => return Err(ConnectError::Connect { address, source }),
+    };
+    // Without it small bodies wait for an acknowledgement; a socket that refuses is usable still.
+    let _ = tcp.set_nodelay(true);
+    let Some((tls, name)) = upstream.tls() else {
+        let protocol = if upstream.is_http2_only() { Protocol::H2 } else { Protocol::H1 };
+        return Ok(Connected { io: UpstreamIo::Plain(tcp), protocol, peer });
+    };
+    *step = Step::Tls;
+    let stream = TlsConnector::from(tls.config(want))
+        .connect(name.clone(), tcp)
+        .await
+        .map_err(|source| ConnectError::Tls { host: host(), address: peer, source })?;
+    let protocol = match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => Protocol::H2,
+        _ => Protocol::H1,
+    };
+    Ok(Connected { io: UpstreamIo::Tls(Box::new(stream)), protocol, peer })
+}
+
+/// The first of `addresses` that takes a connection; the last failure otherwise.
+async fn dial(
+    addresses: &[SocketAddr],
+) -> Result<(TcpStream, SocketAddr), Option<(SocketAddr, io::Error)>> {
+    if let [address] = addresses {
+        let tcp = dial_one(*address).await.map_err(|source| Some((*address, source)))?;
+        return Ok((tcp, *address));
+    }
+    let mut waiting = addresses.iter().copied();
+    let mut running = FuturesUnordered::new();
+    let mut failed = None;
+    loop {
+        match waiting.next() {
+            Some(address) => {
+                running.push(async move { (address, dial_one(address).await) });
+            }
+            None if running.is_empty() => return Err(failed),
+            None => {}
+        }
+        let patience = if waiting.len() > 0 { STAGGER } else { Duration::MAX };
+        match tokio::time::timeout(patience, running.next()).await {
+            Ok(Some((address, Ok(tcp)))) => return Ok((tcp, address)),
+            Ok(Some((address, Err(source)))) => failed = Some((address, source)),
+            // Silent for too long, or nothing runs: on to the next address.
+            Ok(None) | Err(_) => {}
+        }
+    }
+}
+
+async fn dial_one(address: SocketAddr) -> io::Result<TcpStream> {
+    let tcp = TcpStream::connect(address).await?;
+    // Where nobody listens on a port of the ephemeral range, a socket that got this very port as
+    // its own connects to itself, and would keep the target from ever binding it.
+    if tcp.local_addr()? == address {
+        return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "nobody listens there"));
+    }
+    Ok(tcp)
 }
 
 impl UpstreamIo {
@@ -192,3 +299,7 @@ impl AsyncWrite for UpstreamIo {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "connect_tests.rs"]
+mod tests;

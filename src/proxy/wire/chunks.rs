@@ -72,7 +72,11 @@ impl Chunks {
                 continue;
             }
             if self.at == At::EndLf {
-                return if byte == b'\n' { Progress::Done(next + 1) } else { Progress::Broken(next) };
+                return if byte == b'\n' {
+                    Progress::Done(next + 1)
+                } else {
+                    Progress::Broken(next)
+                };
             }
             match self.step(byte) {
                 Some(at) => self.at = at,
