@@ -79,8 +79,7 @@ impl ClientIo {
 
     /// A read that asks the operating system, whatever the runtime believes.
     fn read_now(&self, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
-        let socket = SockRef::from(&self.tcp);
-        let read = (&*socket).read(buf.initialize_unfilled())?;
+        let read = (&*SockRef::from(&self.tcp)).read(buf.initialize_unfilled())?;
         buf.advance(read);
         Ok(read)
     }

@@ -24,7 +24,7 @@ use super::client_io::{ClientIo, IoState};
 use super::exchange::Client;
 use super::forward;
 use super::headers::ClientFacts;
-use super::table::{ConnectionGuard, ConnectionState, Order};
+use super::table::{ConnectionGuard, ConnectionState};
 use super::tunnel;
 use super::watch::{Verdict, Watch};
 use super::wire::{GuardedIo, WireProtocol};
@@ -41,7 +41,10 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, guard: Connecti
     let _ = stream.set_nodelay(true);
     let state = Rc::new(IoState::default());
     let linger = worker.limits.linger_timeout;
-    let io = GuardedIo::new(ClientIo::new(stream, Rc::clone(&state), linger), worker.limits.wire);
+    let io = GuardedIo::new(
+        ClientIo::new(stream, Rc::clone(&state), linger),
+        worker.limits.wire,
+    );
     let client = Rc::new(Client {
         worker,
         proxy: Arc::clone(&guard.proxy),
@@ -104,7 +107,9 @@ async fn sniff(client: &Client, watch: &Watch, io: &mut Io) -> Option<WireProtoc
 async fn serve_http1(client: &Rc<Client>, watch: Watch, io: Io) {
     let service = service_fn(|request: Request<Incoming>| forward::http1(client, request));
     let mut http = Box::pin(
-        http1::Builder::new().auto_date_header(false).serve_connection(TokioIo::new(io), service),
+        http1::Builder::new()
+            .auto_date_header(false)
+            .serve_connection(TokioIo::new(io), service),
     );
     let ended = poll_fn(|cx| {
         loop {
@@ -146,8 +151,9 @@ async fn serve_http2(client: &Rc<Client>, watch: Watch, io: Io) {
     let limits = &client.worker.limits;
     let started = Streams::default();
     let for_service = Rc::clone(client);
-    let service =
-        service_fn(move |request: Request<Incoming>| forward::http2(&for_service, request));
+    let service = service_fn(move |request: Request<Incoming>| {
+        forward::http2(&for_service, request)
+    });
     let http = http2::Builder::new(started.clone())
         .auto_date_header(false)
         .timer(TokioTimer::new())
@@ -206,3 +212,4 @@ fn poll_streams(
         }
     }
 }
+
