@@ -4,6 +4,7 @@ use super::backend::{Backend, Need, Reach};
 use super::render::Output;
 use crate::config::Settings;
 use crate::model::Fault;
+use crate::text;
 
 /// The settings and where results go.
 pub(super) struct Context<'a> {
@@ -18,6 +19,13 @@ impl Context<'_> {
         for note in &reached.notes {
             self.output.note(note);
         }
+        let source = match &reached.backend {
+            Backend::Server(client) => {
+                text::cli::detail_server(client.server().url.as_deref().unwrap_or("-"))
+            }
+            Backend::Direct(_) => text::cli::detail_database(&self.settings.database_url),
+        };
+        self.output.detail(&source);
         Ok(reached.backend)
     }
 

@@ -56,9 +56,9 @@ impl ExitCode {
         }
     }
 
-    /// The worst of the outcomes; success where there are none.
-    pub fn worst(outcomes: impl IntoIterator<Item = Self>) -> Self {
-        outcomes.into_iter().max().unwrap_or(Self::Success)
+    /// The worse of two outcomes.
+    pub fn worst(self, other: Self) -> Self {
+        self.max(other)
     }
 
     fn severity(self) -> usize {
@@ -98,7 +98,7 @@ impl From<&ActionReport> for ExitCode {
     /// The worst of what became of the services.
     fn from(report: &ActionReport) -> Self {
         let faults = report.services.iter().filter_map(|item| item.fault.as_ref());
-        Self::worst(faults.map(|fault| fault.kind.into()))
+        faults.map(|fault| fault.kind.into()).fold(Self::Success, Self::worst)
     }
 }
 
@@ -119,8 +119,7 @@ mod tests {
         assert_eq!(numbers, [2, 1, 4, 5, 3, 0]);
         assert!(ExitCode::ALL.is_sorted());
         let all = [ExitCode::Denied, ExitCode::Failed, ExitCode::LeftAlone, ExitCode::Success];
-        assert_eq!(ExitCode::worst(all), ExitCode::Failed);
-        assert_eq!(ExitCode::worst([]), ExitCode::Success);
+        assert_eq!(all.into_iter().fold(ExitCode::Success, ExitCode::worst), ExitCode::Failed);
     }
 
     #[test]

@@ -21,8 +21,10 @@ pub(super) async fn run(context: &Context<'_>, command: ServiceCommand) -> Resul
         }
         command => {
             let backend = context.reach(Need::Write).await?;
-            let report = backend.change(command, &mut |_| ()).await?;
-            Ok(context.output.action(&report))
+            let mut view = context.output.action_view();
+            let report = backend.change(command, &mut |progress| view.show(progress)).await;
+            view.finish();
+            Ok(context.output.action(&report?))
         }
     }
 }

@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 
 use super::dirs;
 
+/// Looks an environment variable up.
+pub type Environment = dyn Fn(&str) -> Option<OsString>;
+
 /// The environment, the working directory and the user, as values: a test makes its own.
 pub struct Surroundings {
     /// Looks an environment variable up; `None` where it is not set.
-    pub env: Box<dyn Fn(&str) -> Option<OsString>>,
+    pub env: Box<Environment>,
     /// The current directory, absolute.
     pub working_dir: PathBuf,
     /// Effective user id; `None` where the platform has none.

@@ -1,11 +1,29 @@
 //! What was done to services.
 
-use super::{Output, Style, escape, units};
+use std::collections::BTreeMap;
+
+use indicatif::ProgressBar;
+
+use super::{Live, Output, Style, escape, units};
 use crate::cli::exit::ExitCode;
-use crate::model::{ActionReport, Applied, Cut};
-use crate::text;
+use crate::model::{ActionReport, Applied, Cut, ServiceName};
+use crate::rpc::ActionProgress;
+use crate::text::{self, Lang};
+
+/// How far a long action is, on a terminal: a line for each service that still drains. Dropping it
+/// takes the lines away.
+pub struct ActionView {
+    live: Live,
+    lang: Lang,
+    services: BTreeMap<ServiceName, ProgressBar>,
+}
 
 impl Output {
+    /// Begins to show how far an action is.
+    pub fn action_view(&self) -> ActionView {
+        ActionView { live: self.live(), lang: self.style().lang, services: BTreeMap::new() }
+    }
+
     /// Any command that changes services: one line for each that was dealt with, the connections
     /// that were cut below it, what failed on standard error. The exit code is the worst of them.
     pub fn action(&self, report: &ActionReport) -> ExitCode {
@@ -30,12 +48,45 @@ impl Output {
     }
 }
 
+impl ActionView {
+    /// Shows how far the services are.
+    pub fn show(&mut self, progress: &ActionProgress) {
+        for service in &progress.services {
+            let Some(counters) = &service.counters else {
+                if let Some(line) = self.services.remove(&service.name) {
+                    line.finish_and_clear();
+                }
+                continue;
+            };
+            let state = units::word(service.actual.as_str(), self.lang);
+            let name = escape::line(service.name.as_str());
+            let (open, busy) =
+                (units::count(counters.connections), units::count(counters.in_flight));
+            let message = text::cli::progress_service(name, state, open, busy).render(self.lang);
+            let line = self.services.entry(service.name.clone());
+            line.or_insert_with(|| self.live.line()).set_message(message);
+        }
+    }
+
+    /// Takes the lines away.
+    pub fn finish(self) {}
+}
+
+impl Drop for ActionView {
+    fn drop(&mut self) {
+        for line in self.services.values() {
+            line.finish_and_clear();
+        }
+    }
+}
+
 /// A connection that was cut, as one sentence.
 pub(super) fn cut_line(cut: &Cut, style: Style) -> String {
     let kind = units::word(&cut.kind, style.lang);
     let age = units::span(std::time::Duration::from_millis(cut.age_ms));
     let bytes = units::bytes(cut.bytes);
-    let message = text::cli::shutdown_cut(&cut.service, kind, &cut.request, &cut.peer, age, bytes);
+    let message =
+        text::cli::connection_cut(&cut.service, kind, &cut.request, &cut.peer, age, bytes);
     escape::line(&message.render(style.lang)).into_owned()
 }
 
@@ -77,6 +128,26 @@ mod tests {
         assert_eq!(streams.out(), format!("yes\n  {cut}\n"));
         assert!(streams.err().starts_with("error: no service is named `x`"));
         assert!(streams.err().contains("\nnote: "), "{}", streams.err());
+    }
+
+    #[test]
+    fn a_service_has_a_line_while_it_drains_and_none_when_nothing_of_it_runs() {
+        let (output, _) = capture(Style::default());
+        let mut view = output.action_view();
+        let sign = |counters| ActionProgress {
+            services: vec![crate::rpc::ServiceProgress {
+                name: "shop".parse().unwrap(),
+                actual: Actual::Draining,
+                counters,
+            }],
+        };
+        let counters = crate::model::Counters { connections: 3, ..Default::default() };
+        view.show(&sign(Some(counters)));
+        let lines: Vec<String> = view.services.values().map(ProgressBar::message).collect();
+        assert_eq!(lines, ["shop: draining, 3 connections, 0 requests in flight"]);
+        view.show(&sign(None));
+        assert!(view.services.is_empty());
+        view.finish();
     }
 
     #[test]

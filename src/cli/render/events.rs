@@ -91,7 +91,7 @@ mod tests {
         let (output, streams) = capture(Style::default());
         output.events(&report());
         let expected = "\
-WHEN                  ACTION          SUBJECT  BY              OUTCOME    DETAIL
+WHEN                  ACTION          SUBJECT  BY             OUTCOME    DETAIL
 2025-12-31 23:59:01Z  service added   shop     cli:a\\u{1b}nn  ok
 2025-12-31 23:59:02Z  service failed  shop     cli:a\\u{1b}nn  failed     `x` is not a port; a port is a number from 1 to 65535
 2025-12-31 23:59:03Z  service-cloned  shop     cli:a\\u{1b}nn  half\\u{7}

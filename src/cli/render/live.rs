@@ -31,6 +31,16 @@ impl Live {
         self.bars.suspend(write)
     }
 
+    /// A line that changes in place.
+    pub(super) fn line(&self) -> ProgressBar {
+        let line = self.bars.add(ProgressBar::new_spinner());
+        // As below.
+        if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
+            line.set_style(style);
+        }
+        line
+    }
+
     pub(super) fn bar(&self, len: u64, message: String) -> ProgressBar {
         let bar = self.bars.add(ProgressBar::new(len));
         // The template is written here, so a failure to read it can only be a mistake here, and a

@@ -27,7 +27,7 @@ mod units;
 #[cfg(test)]
 mod testing;
 
-pub use live::{Live, LiveWriter};
+pub use live::Live;
 pub use output::Output;
-pub use shutdown::{ShutdownLines, ShutdownView};
+pub use shutdown::ShutdownLines;
 pub use style::Style;

@@ -141,14 +141,14 @@ mod tests {
     fn unknown_free_and_several_holders_are_told_apart() {
         let (output, streams) = capture(Style::default());
         output.ports(&report());
-        let expected = "\
- PORT  STATE    SERVICE  CONNECTIONS   PID  USER  UP  COMMAND
-   80  unknown  -                  ?     ?  ?     ?   ?
- 8080  foreign  admin              ?     7  ann   2h  nginx\\u{1b}[2J -g
-                                         8  ann   2h  nginx: worker
- 9000  free     api                -     -  -     -   -
-27721  serving  订单               3  4242  ann   2h  pmctl serve
-";
+        let expected = concat!(
+            " PORT  STATE    SERVICE  CONNECTIONS   PID  USER  UP  COMMAND\n",
+            "   80  unknown  -                  ?     ?  ?     ?   ?\n",
+            " 8080  foreign  admin              ?     7  ann   2h  nginx\\u{1b}[2J -g\n",
+            "                                         8  ann   2h  nginx: worker\n",
+            " 9000  free     api                -     -  -     -   -\n",
+            "27721  serving  订单               3  4242  ann   2h  pmctl serve\n",
+        );
         assert_eq!(streams.out(), expected);
     }
 

@@ -9,7 +9,7 @@ use super::table::{Paint, painted};
 use super::{Live, Output, action, units};
 use crate::cli::exit::ExitCode;
 use crate::model::{Cut, ShutdownProgress, ShutdownStep, StepState};
-use crate::text::{self, Lang};
+use crate::text::{self, Lang, Message};
 
 /// Who writes the lines of the steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,18 +23,22 @@ pub enum ShutdownLines {
 /// Shows a shutdown as it goes on: a line a step with its duration, and on a terminal a bar over
 /// the proxies while they drain. With JSON it collects, and [`ShutdownView::finish`] writes the one
 /// document. Dropping it takes the bar away.
-pub struct ShutdownView<'a> {
-    output: &'a Output,
+pub struct ShutdownView {
+    output: Output,
     lines: ShutdownLines,
-    bar: Bar,
+    bar: DrainBar,
     seen: Vec<ShutdownProgress>,
     cut_shown: usize,
 }
 
+/// What a shutdown went through. `error` and `code` stand there where it did not go in order.
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Document<'a> {
     success: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a Message>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
     forced: bool,
     steps: Vec<&'a ShutdownProgress>,
     cut: &'a [Cut],
@@ -42,20 +46,22 @@ struct Document<'a> {
 
 impl Output {
     /// Begins to show a shutdown.
-    pub fn shutdown(&self, lines: ShutdownLines) -> ShutdownView<'_> {
-        let bar = Bar::new(self.live(), self.style().lang);
-        ShutdownView { output: self, lines, bar, seen: Vec::new(), cut_shown: 0 }
+    pub fn shutdown(&self, lines: ShutdownLines) -> ShutdownView {
+        let bar = DrainBar::new(self.live(), self.style().lang);
+        ShutdownView { output: self.clone(), lines, bar, seen: Vec::new(), cut_shown: 0 }
     }
 }
 
-impl ShutdownView<'_> {
+impl ShutdownView {
     /// Shows one sign of progress.
     pub fn show(&mut self, progress: &ShutdownProgress) {
         self.bar.show(progress);
-        if self.output.is_json() {
-            self.seen.push(progress.clone());
-        } else if self.lines == ShutdownLines::Shown {
-            self.write_lines(progress);
+        if self.lines == ShutdownLines::Logged {
+            return;
+        }
+        match self.output.is_json() {
+            true => self.seen.push(progress.clone()),
+            false => self.write_lines(progress),
         }
     }
 
@@ -65,8 +71,7 @@ impl ShutdownView<'_> {
             self.output.line_out(&format!("  {}", action::cut_line(cut, style)));
         }
         self.cut_shown = self.cut_shown.max(progress.cut.len());
-        // A proxy that stopped moves the bar; it is not worth a line.
-        if is_count_only(progress) {
+        if !has_line(progress) {
             return;
         }
         let sentence = self.output.sentence(&progress.message);
@@ -75,59 +80,73 @@ impl ShutdownView<'_> {
             StepState::Started | StepState::Done => sentence,
         };
         let took = progress.duration_ms.map(|ms| units::took(Duration::from_millis(ms)));
-        let suffix = took.map(|took| painted(Paint::Faint, &format!("({took})")));
-        match suffix {
-            Some(suffix) => self.output.line_out(&format!("{sentence} {suffix}")),
+        match took {
+            Some(took) => {
+                let suffix = painted(Paint::Faint, &format!("({took})"));
+                self.output.line_out(&format!("{sentence} {suffix}"));
+            }
             None => self.output.line_out(&sentence),
         }
     }
 
-    /// Ends the view. With JSON and lines of its own it writes the document, whose `success` is
-    /// whether `code` is.
+    /// Ends the view with what became of it: `code` is success if the server ended in order.
     pub fn finish(mut self, code: ExitCode) {
         self.bar.clear();
-        if !self.output.is_json() || self.lines == ShutdownLines::Logged {
+        if self.lines == ShutdownLines::Logged {
             return;
         }
-        let steps = self.seen.iter().filter(|p| p.state != StepState::Started).collect();
-        let cut = self.seen.iter().map(|p| p.cut.as_slice()).max_by_key(|cut| cut.len());
+        let forced_end = text::cli::shutdown_was_forced();
+        let fault = (code != ExitCode::Success).then_some(&forced_end);
+        if !self.output.is_json() {
+            return match fault {
+                Some(fault) => self.output.error(fault),
+                None => self.output.done(&text::backend::server_stopped()),
+            };
+        }
+        let is_step = |sign: &&ShutdownProgress| sign.state != StepState::Started;
         self.output.document(&Document {
-            success: code == ExitCode::Success,
-            forced: self.seen.iter().any(|progress| progress.forced),
-            steps,
-            cut: cut.unwrap_or_default(),
+            success: fault.is_none(),
+            error: fault,
+            code: fault.map(Message::code),
+            forced: self.seen.iter().any(|sign| sign.forced),
+            steps: self.seen.iter().filter(is_step).collect(),
+            // Each sign has all that were cut up to it.
+            cut: self.seen.last().map_or(&[], |last| &last.cut),
         });
     }
 }
 
-impl Drop for ShutdownView<'_> {
-    fn drop(&mut self) {
-        self.bar.clear();
+/// A step has one line when it is over; only the beginning of it all and the drain, which take
+/// time, have some before. A proxy that stopped moves the bar and is not worth a line.
+fn has_line(progress: &ShutdownProgress) -> bool {
+    match (progress.state, progress.step) {
+        (StepState::Done | StepState::Failed, _) => true,
+        (StepState::Started, ShutdownStep::CloseControl) => true,
+        (StepState::Started, ShutdownStep::DrainProxies) => {
+            progress.proxies.is_none_or(|(stopped, _)| stopped == 0)
+        }
+        (StepState::Started, _) => false,
     }
 }
 
-/// A step under way that says how far it is by numbers: a bar can show it, a line need not.
-fn is_count_only(progress: &ShutdownProgress) -> bool {
-    progress.state == StepState::Started && progress.proxies.is_some_and(|(stopped, _)| stopped > 0)
-}
-
-struct Bar {
+/// The bar over the proxies while they drain; gone before and after.
+pub(super) struct DrainBar {
     live: Live,
     lang: Lang,
     bar: Option<ProgressBar>,
 }
 
-impl Bar {
-    fn new(live: Live, lang: Lang) -> Self {
+impl DrainBar {
+    pub(super) fn new(live: Live, lang: Lang) -> Self {
         Self { live, lang, bar: None }
     }
 
-    fn show(&mut self, progress: &ShutdownProgress) {
+    pub(super) fn show(&mut self, progress: &ShutdownProgress) {
         let counts = progress.proxies.filter(|_| progress.step == ShutdownStep::DrainProxies);
         match (progress.state, counts) {
             (StepState::Started, Some((stopped, all))) => {
                 let lang = self.lang;
-                let message = || text::cli::shutdown_bar().render(lang);
+                let message = || text::cli::progress_draining().render(lang);
                 let bar = self.bar.get_or_insert_with(|| self.live.bar(all, message()));
                 bar.set_length(all);
                 bar.set_position(stopped.min(all));
@@ -144,12 +163,17 @@ impl Bar {
     }
 }
 
+impl Drop for DrainBar {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Style;
     use super::super::testing::{capture, json_style, zh};
     use super::*;
-    use crate::text::Message;
 
     fn progress(
         step: ShutdownStep,
@@ -166,39 +190,30 @@ mod tests {
         use ShutdownStep::{
             CloseControl, CloseDatabase, Deregister, DrainProxies, Exit, SaveState, StopSync,
         };
+        let drain = |proxies, message| progress(DrainProxies, None, proxies, message);
         vec![
-            progress(CloseControl, None, None, text::cli::shutdown_signal("SIGINT")),
-            progress(CloseControl, Some(0), None, text::cli::shutdown_control_closed()),
-            progress(StopSync, Some(1), None, text::cli::shutdown_sync_stopped()),
-            progress(Deregister, Some(0), None, text::cli::shutdown_heartbeats_cleared()),
-            progress(DrainProxies, None, Some((0, 5)), text::cli::shutdown_stopping(5)),
-            progress(DrainProxies, None, None, text::cli::shutdown_preparing("dspapi", 27721)),
-            progress(
-                DrainProxies,
-                None,
-                None,
-                text::cli::shutdown_preparing("admin-meta-api", 8080),
-            ),
-            progress(DrainProxies, None, Some((1, 5)), text::cli::shutdown_stopping(5)),
-            progress(
-                DrainProxies,
-                Some(1_234),
-                Some((5, 5)),
-                text::cli::shutdown_proxies_stopped(),
-            ),
-            progress(SaveState, Some(3), None, text::cli::shutdown_state_saved()),
-            progress(CloseDatabase, Some(2), None, text::cli::shutdown_database_closed()),
-            progress(Exit, None, None, text::cli::shutdown_complete()),
+            progress(CloseControl, None, None, text::serve::step_signal_received("SIGINT")),
+            progress(CloseControl, Some(0), None, text::serve::step_control_closed()),
+            progress(StopSync, None, None, text::serve::step_sync_stopping()),
+            progress(StopSync, Some(1), None, text::serve::step_sync_stopped()),
+            progress(Deregister, Some(0), None, text::serve::step_leases_ended()),
+            drain(Some((0, 5)), text::serve::step_draining(5)),
+            drain(None, text::serve::step_draining_one("dspapi", 27721)),
+            drain(None, text::serve::step_draining_one("admin-meta-api", 8080)),
+            drain(Some((1, 5)), text::serve::step_drained_one("dspapi", 27721)),
+            progress(DrainProxies, Some(1_234), None, text::serve::step_drained()),
+            progress(SaveState, Some(3), None, text::serve::step_state_saved()),
+            progress(CloseDatabase, Some(2), None, text::serve::step_database_closed()),
+            progress(Exit, Some(0), None, text::serve::step_all_safe()),
         ]
     }
 
     fn shown(style: Style, steps: &[ShutdownProgress]) -> String {
         let (output, streams) = capture(style);
         let mut view = output.shutdown(ShutdownLines::Shown);
-        for step in steps {
-            view.show(step);
-        }
-        view.finish(ExitCode::Success);
+        steps.iter().for_each(|step| view.show(step));
+        let forced = steps.iter().any(|step| step.forced);
+        view.finish(if forced { ExitCode::Failed } else { ExitCode::Success });
         streams.out()
     }
 
@@ -215,10 +230,11 @@ HTTP服务器已停止接受新连接 (<1ms)
 所有代理服务已停止 (1.2s)
 数据库服务状态已更新 (3ms)
 数据库连接已关闭 (2ms)
-✅ 所有服务已安全关闭
+✅ 所有服务已安全关闭 (<1ms)
+服务器已停止
 ";
         assert_eq!(shown(zh(), &shutdown()), lines);
-        assert_eq!(shown(Style::default(), &shutdown()).lines().count(), 11);
+        assert_eq!(shown(Style::default(), &shutdown()).lines().count(), 12);
     }
 
     #[test]
@@ -234,39 +250,47 @@ HTTP服务器已停止接受新连接 (<1ms)
         let mut steps = shutdown();
         for step in &mut steps[8..] {
             step.cut = vec![cut.clone()];
+            step.forced = true;
         }
         steps[9].state = StepState::Failed;
-        let color = Style { color: true, ..Style::default() };
-        let text = shown(color, &steps);
+        let text = shown(Style { color: true, ..Style::default() }, &steps);
         assert_eq!(text.matches("cut shop: request GET /big").count(), 1, "{text}");
-        assert!(text.contains("\u{1b}[31m"), "{text}");
-        let (output, streams) = capture(json_style());
-        let mut view = output.shutdown(ShutdownLines::Shown);
-        steps.iter().for_each(|step| view.show(step));
-        view.finish(ExitCode::Failed);
-        let document: serde_json::Value = serde_json::from_str(&streams.out()).unwrap();
-        assert_eq!((&document["success"], &document["forced"]), (&false.into(), &false.into()));
+        assert!(text.contains("\u{1b}[31mall proxies stopped"), "{text}");
+        let document: serde_json::Value =
+            serde_json::from_str(&shown(json_style(), &steps)).unwrap();
+        assert_eq!((&document["success"], &document["forced"]), (&false.into(), &true.into()));
+        assert_eq!(document["code"], "shutdown-was-forced");
         assert_eq!(document["cut"].as_array().map(Vec::len), Some(1));
-        assert_eq!(document["steps"].as_array().map(Vec::len), Some(6));
+        assert_eq!(document["steps"].as_array().map(Vec::len), Some(7));
     }
 
     #[test]
-    fn beside_a_log_the_view_writes_no_line() {
-        let (output, streams) = capture(Style::default());
-        let mut view = output.shutdown(ShutdownLines::Logged);
-        shutdown().iter().for_each(|step| view.show(step));
-        view.finish(ExitCode::Success);
-        assert_eq!((streams.out(), streams.err()), (String::new(), String::new()));
+    fn with_json_the_steps_stand_in_the_one_document_that_tells_the_end() {
+        let document: serde_json::Value =
+            serde_json::from_str(&shown(json_style(), &shutdown())).unwrap();
+        assert_eq!((&document["success"], &document["forced"]), (&true.into(), &false.into()));
+        assert_eq!(document["steps"][0]["step"], "close-control");
+    }
+
+    #[test]
+    fn beside_a_log_the_view_writes_no_line_and_no_document() {
+        for style in [Style::default(), json_style()] {
+            let (output, streams) = capture(style);
+            let mut view = output.shutdown(ShutdownLines::Logged);
+            shutdown().iter().for_each(|step| view.show(step));
+            view.finish(ExitCode::Success);
+            assert_eq!((streams.out(), streams.err()), (String::new(), String::new()));
+        }
     }
 
     #[test]
     fn the_bar_counts_proxies_while_they_drain_and_goes_when_they_are_stopped() {
-        let mut bar = Bar::new(Live::new(false), Lang::En);
+        let mut bar = DrainBar::new(Live::new(false), Lang::En);
         let steps = shutdown();
-        steps[..8].iter().for_each(|step| bar.show(step));
+        steps[..9].iter().for_each(|step| bar.show(step));
         let shown = bar.bar.as_ref().map(|bar| (bar.position(), bar.length()));
         assert_eq!(shown, Some((1, Some(5))));
-        bar.show(&steps[8]);
+        bar.show(&steps[9]);
         assert!(bar.bar.is_none());
     }
 }
