@@ -18,7 +18,10 @@ fn main() -> Result<()> {
 }
 
 /// Tells Cargo what a rebuild depends on.
-#[expect(clippy::disallowed_macros, reason = "standard output is how a build script talks to Cargo")]
+#[expect(
+    clippy::disallowed_macros,
+    reason = "standard output is how a build script talks to Cargo"
+)]
 fn rerun_if_changed(path: &str) {
     println!("cargo:rerun-if-changed={path}");
 }

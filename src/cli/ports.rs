@@ -62,7 +62,8 @@ async fn wait_for(
         }
         if Instant::now() >= deadline {
             let timeout = humantime::format_duration(wait.timeout);
-            let message = text::backend::wait_for_ports_timed_out(word, timeout, missing.join(", "));
+            let message =
+                text::backend::wait_for_ports_timed_out(word, timeout, missing.join(", "));
             return Err(Fault::new(FaultKind::Timeout, message));
         }
         tokio::time::sleep(LOOK).await;

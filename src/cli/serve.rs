@@ -24,9 +24,10 @@ pub(super) fn run(
     is_demo: bool,
     output: &Output,
 ) -> Result<ExitCode, Fault> {
-    let demo = is_demo.then(DemoPlan::new).transpose().map_err(|error| {
-        Fault::caused(FaultKind::Internal, text::serve::demo_failed(), &error)
-    })?;
+    let demo = is_demo
+        .then(DemoPlan::new)
+        .transpose()
+        .map_err(|error| Fault::caused(FaultKind::Internal, text::serve::demo_failed(), &error))?;
     if let Some(demo) = &demo {
         settings.database_url = demo.database_url();
         settings.database_is_named = true;
@@ -45,9 +46,7 @@ pub(super) fn run(
         .thread_name("control")
         .enable_all()
         .build()
-        .map_err(|error| {
-            Fault::caused(FaultKind::Internal, text::serve::plane_failed(), &error)
-        })?;
+        .map_err(|error| Fault::caused(FaultKind::Internal, text::serve::plane_failed(), &error))?;
     let ended = thread::scope(|scope| {
         // Drawing may block on a slow terminal; the server must not.
         scope.spawn(move || show(output, &signs));

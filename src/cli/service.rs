@@ -6,10 +6,7 @@ use super::context::Context;
 use super::exit::ExitCode;
 use crate::model::{Fault, Selection};
 
-pub(super) async fn run(
-    context: &Context<'_>,
-    command: ServiceCommand,
-) -> Result<ExitCode, Fault> {
+pub(super) async fn run(context: &Context<'_>, command: ServiceCommand) -> Result<ExitCode, Fault> {
     match command {
         ServiceCommand::List(which) => {
             let report = context.reach(Need::Read).await?.services(&which).await?;

@@ -129,7 +129,8 @@ async fn lock_is_free(settings: &Settings, wait: Duration) -> Result<(), Fault> 
     let deadline = Instant::now() + wait;
     loop {
         let held = match location.exists() {
-            true => owner(&location, &settings.node_name, host::is_alive).map_err(crate::ops::store_fault)?,
+            true => owner(&location, &settings.node_name, host::is_alive)
+                .map_err(crate::ops::store_fault)?,
             false => Owner::Free,
         };
         let holder = match held {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Stop, StopCause};
@@ -24,6 +25,7 @@ pub enum Importance {
 pub struct Tasks {
     stop: Stop,
     tracker: TaskTracker,
+    end: CancellationToken,
     running: Arc<Mutex<BTreeMap<u64, &'static str>>>,
 }
 
@@ -51,7 +53,8 @@ impl Drop for Listed {
 impl Tasks {
     /// Tasks whose vital members ask `stop` for a stop when they end.
     pub fn new(stop: Stop) -> Self {
-        Self { stop, tracker: TaskTracker::new(), running: Arc::default() }
+        let (tracker, end) = (TaskTracker::new(), CancellationToken::new());
+        Self { stop, tracker, end, running: Arc::default() }
     }
 
     fn list(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, &'static str>> {
@@ -83,6 +86,19 @@ impl Tasks {
         })
     }
 
+    /// Runs `work` until the shutdown waits for the tasks: for what others may need until then and
+    /// what has no end of its own. It is dropped at that moment.
+    pub fn spawn_until_end(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let end = self.end.clone();
+        self.spawn(name, Importance::Helper, async move {
+            end.run_until_cancelled(work).await;
+        });
+    }
+
     /// Names of the tasks that still run.
     pub fn running(&self) -> Vec<&'static str> {
         self.list().values().copied().collect()
@@ -92,6 +108,7 @@ impl Tasks {
     /// not.
     pub async fn ended(&self, deadline: Instant) -> Vec<&'static str> {
         self.tracker.close();
+        self.end.cancel();
         // Late or not: the list says what is left.
         let _late = tokio::time::timeout_at(deadline.into(), self.tracker.wait()).await;
         self.running()
@@ -116,6 +133,15 @@ mod tests {
             stop.state().cause().map(|(cause, _)| cause.clone()),
             Some(StopCause::TaskEnded("control"))
         );
+    }
+
+    #[tokio::test]
+    async fn a_task_without_an_end_of_its_own_ends_when_the_shutdown_waits() {
+        let tasks = Tasks::new(Stop::new());
+        tasks.spawn_until_end("endless", std::future::pending());
+        assert_eq!(tasks.running(), ["endless"]);
+        let later = Instant::now() + Duration::from_secs(10);
+        assert!(tasks.ended(later).await.is_empty());
     }
 
     #[tokio::test]

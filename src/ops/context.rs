@@ -42,7 +42,12 @@ enum Backing {
 
 impl Ops {
     /// Operations inside a live server.
-    pub fn in_server(store: Store, node: NodeName, auto_ports: PortRange, live: Arc<dyn Live>) -> Self {
+    pub fn in_server(
+        store: Store,
+        node: NodeName,
+        auto_ports: PortRange,
+        live: Arc<dyn Live>,
+    ) -> Self {
         Self::new(Some(store), node, auto_ports, Backing::Live(live))
     }
 

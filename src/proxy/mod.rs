@@ -1,23 +1,66 @@
-//! Bytes between clients and upstreams.
+//! The data plane: bytes between clients and targets.
 //!
-//! Belongs here: reading requests off client connections, rewriting heads, connecting to targets,
-//! answering what cannot be forwarded. Does not belong here: what services exist and which of them
-//! should run.
+//! Belongs here: listening sockets, the connections on them, rewriting and forwarding requests,
+//! connections to targets, upgraded tunnels, what is counted of all that, and how a proxy ends.
+//! Does not belong here: what services exist and which of them should run, who may ask, how any of
+//! it is shown.
+//!
+//! Ground rules:
+//! - A [`Plane`] is a number of threads with a runtime each, apart from the control plane's, which
+//!   answers when these are saturated. Everything of a connection happens on one of them.
+//! - A connection is a guard in the table from `accept` until its socket is closed; whoever counts
+//!   connections counts guards. Its entry is listing, counter and cancel handle at once.
+//! - `engine` is the one seam: an accepted connection goes in, and what is behind it (hyper, for
+//!   now) is nobody else's business.
+//! - No timer for a request: deadlines are numbers that a sweep looks at every 250 ms, and only
+//!   while there are any, so that listeners alone cost no time.
+//! - Bodies pass frame by frame. Nothing here holds more of one than hyper's bounded buffers.
+//! - A request whose bytes reached the socket before a drain began is answered whole.
 
+mod accept;
 mod answer;
+mod body;
+mod client_io;
 mod connect;
+mod counters;
+mod drain;
+mod engine;
+mod exchange;
+#[cfg(windows)]
+mod exclusive;
+mod forward;
+mod handle;
 mod headers;
+mod limits;
+mod listen;
 mod location;
+mod plane;
+mod pool;
+mod relay;
+mod table;
+mod timer;
 mod tls;
+mod tunnel;
 mod upstream;
+mod upstream_h1;
+mod upstream_h2;
 mod via;
+mod watch;
 mod wire;
+mod worker;
 
 pub use answer::{Failure, Refusal, answer};
 pub use connect::{ConnectError, Connected, Protocol, Step, UpstreamIo, Want, connect};
+pub use counters::{LATENCY_BOUNDS, LatencyHistogram};
+pub use drain::DrainReport;
+pub use handle::{ProxyHandle, ProxyPhase, ProxySpec};
 pub use headers::{
     ClientFacts, RequestShape, clean_trailers, set_protocol, to_client, to_upstream,
 };
+pub use limits::Limits;
+pub use listen::{BindError, BoundListener, bind};
+pub use plane::{Plane, PlaneError, PlaneSettings};
+pub use table::{ConnectionState, ConnectionView, ExchangeView};
 pub use upstream::{Upstream, UpstreamError};
 pub use via::ViaId;
 pub use wire::{Begun, GuardedIo, WireLimits, WirePhase, WireProtocol, WireState};

@@ -232,13 +232,10 @@ async fn bind_control(
 }
 
 fn start_plane(settings: &Settings) -> Result<Plane, Fault> {
-    let plane = PlaneSettings {
-        workers: settings.serve.workers,
-        limits: limits(&settings.serve.limits),
-    };
-    Plane::start(plane).map_err(|error| {
-        Fault::caused(FaultKind::Internal, text::serve::plane_failed(), &error)
-    })
+    let plane =
+        PlaneSettings { workers: settings.serve.workers, limits: limits(&settings.serve.limits) };
+    Plane::start(plane)
+        .map_err(|error| Fault::caused(FaultKind::Internal, text::serve::plane_failed(), &error))
 }
 
 fn limits(configured: &LimitSettings) -> Limits {

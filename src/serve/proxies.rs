@@ -7,7 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::host::BindFailure;
 use crate::model::{Fault, FaultKind, Phase, Port, Service, ServiceId, ServiceName};
 use crate::ops::{bind_fault, taken_port_fault};
-use crate::proxy::{self, BindError, BoundListener, Plane, ProxyHandle, ProxySpec, Upstream, ViaId};
+use crate::proxy::{
+    self, BindError, BoundListener, Plane, ProxyHandle, ProxySpec, Upstream, ViaId,
+};
 use crate::text;
 
 /// A proxy and where it listens.

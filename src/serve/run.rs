@@ -91,7 +91,7 @@ impl Prepared {
         self.server.set_phase(Phase::Ready);
         let demo = match &self.demo {
             Some(_) => {
-                let mut view = demo::set_up(&self.ops, tasks, &self.stop).await?;
+                let mut view = demo::set_up(&self.ops, tasks).await?;
                 view.notes.splice(0..0, self.demo_notes.iter().cloned());
                 Some(view)
             }

@@ -37,7 +37,8 @@ impl Direct {
         wait: Duration,
     ) -> Result<Option<Self>, Fault> {
         let writer = WriterLock::acquire(location, wait).await.map_err(store_fault)?;
-        let owner = crate::store::owner(location, &settings.node_name, host::is_alive).map_err(store_fault)?;
+        let owner = crate::store::owner(location, &settings.node_name, host::is_alive)
+            .map_err(store_fault)?;
         if owner != Owner::Free {
             return Ok(None);
         }

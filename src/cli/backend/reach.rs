@@ -301,7 +301,9 @@ mod tests {
 
     #[test]
     fn only_loopback_urls_are_of_this_machine() {
-        for url in ["http://127.0.0.1:3000", "http://127.8.0.1:1", "http://[::1]:1", "http://LocalHost"] {
+        for url in
+            ["http://127.0.0.1:3000", "http://127.8.0.1:1", "http://[::1]:1", "http://LocalHost"]
+        {
             assert!(is_loopback(url), "{url}");
         }
         for url in ["http://192.0.2.1:3000", "http://localhost.example", "nonsense"] {

@@ -87,9 +87,7 @@ async fn ask(
         ServiceCommand::TargetRemove { service, name } => {
             client.remove_target(&service, &name).await
         }
-        ServiceCommand::Switch { service, target } => {
-            client.switch_target(&service, &target).await
-        }
+        ServiceCommand::Switch { service, target } => client.switch_target(&service, &target).await,
         ServiceCommand::List(_) | ServiceCommand::Show(_) => {
             unreachable!("listing changes nothing; cli::service answers it before")
         }
@@ -103,9 +101,7 @@ async fn here(direct: &Direct, command: ServiceCommand) -> Result<ActionReport, 
         ServiceCommand::Start(which) => ops.start_services(&which, by).await,
         ServiceCommand::Stop(which) => ops.stop_services(&which, by).await,
         ServiceCommand::Restart(which) => ops.restart_services(&which, by).await,
-        ServiceCommand::Remove(names) => {
-            ops.remove_services(&Selection::Named(names), by).await
-        }
+        ServiceCommand::Remove(names) => ops.remove_services(&Selection::Named(names), by).await,
         ServiceCommand::Set(name, patch) => ops.set_service(&name, patch, by).await,
         ServiceCommand::TargetAdd { service, name, target } => {
             ops.add_target(&service, &name, target, by).await

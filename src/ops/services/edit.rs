@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::add::check_free;
 use crate::model::{
-    ActionReport, Actor, Actual, Desired, EventAction, Fault, FaultKind, PortChoice, Selection, Service,
-    ServiceName, ServicePatch,
+    ActionReport, Actor, Actual, Desired, EventAction, Fault, FaultKind, PortChoice, Selection,
+    Service, ServiceName, ServicePatch,
 };
 use crate::ops::context::{Ops, done};
 use crate::ops::faults::store_fault;

@@ -12,11 +12,7 @@ use crate::text::{self, Message};
 
 impl Ops {
     /// Makes running the desired state of `which`, and inside a live server the actual one.
-    pub(super) async fn start(
-        &self,
-        which: &Selection,
-        by: &Actor,
-    ) -> Result<ActionReport, Fault> {
+    pub(super) async fn start(&self, which: &Selection, by: &Actor) -> Result<ActionReport, Fault> {
         let claim = self.want(which, Desired::Running, by).await?;
         let services = &claim.services;
         let Some(live) = self.live() else {
@@ -40,11 +36,7 @@ impl Ops {
 
     /// Makes stopped the desired state of `which`, and inside a live server the actual one, after
     /// a drain.
-    pub(super) async fn stop(
-        &self,
-        which: &Selection,
-        by: &Actor,
-    ) -> Result<ActionReport, Fault> {
+    pub(super) async fn stop(&self, which: &Selection, by: &Actor) -> Result<ActionReport, Fault> {
         let claim = self.want(which, Desired::Stopped, by).await?;
         let services = &claim.services;
         if self.live().is_none() {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::{fs, io};
 
 use super::upstream;
-use crate::lifecycle::{Stop, Tasks};
+use crate::lifecycle::Tasks;
 use crate::model::{
     Actor, Fault, FaultKind, NewService, NewTarget, Port, PortChoice, ServiceName, TargetName,
     TargetUrl, UpstreamTls,
@@ -58,14 +58,10 @@ impl Drop for DemoPlan {
 }
 
 /// Starts the upstreams and registers the services.
-pub(in crate::serve) async fn set_up(
-    ops: &Ops,
-    tasks: &Tasks,
-    stop: &Stop,
-) -> Result<DemoView, Fault> {
+pub(in crate::serve) async fn set_up(ops: &Ops, tasks: &Tasks) -> Result<DemoView, Fault> {
     let mut targets = BTreeMap::new();
     for name in UPSTREAMS {
-        let address = upstream::spawn(name, tasks, stop).await.map_err(|error| {
+        let address = upstream::spawn(name, tasks).await.map_err(|error| {
             Fault::caused(FaultKind::Internal, text::serve::demo_failed(), &error)
         })?;
         targets.insert(target_name(name)?, target(address)?);
@@ -77,9 +73,8 @@ pub(in crate::serve) async fn set_up(
         services.push((name, port));
     }
     let first = services.first().map(|(name, _)| name.clone());
-    let switched = first.ok_or_else(|| {
-        Fault::new(FaultKind::Internal, text::serve::demo_failed())
-    })?;
+    let switched =
+        first.ok_or_else(|| Fault::new(FaultKind::Internal, text::serve::demo_failed()))?;
     Ok(DemoView { services, switch: (switched, UPSTREAMS[1].to_owned()), notes })
 }
 

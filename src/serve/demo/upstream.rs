@@ -16,46 +16,37 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
-use crate::lifecycle::{Importance, Stop, Tasks};
+use crate::lifecycle::Tasks;
 
 type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
 /// Lines of the slow answer, one a second.
 const SLOW_LINES: u32 = 10;
 
-/// Listens on a free loopback port until the server is about to exit.
-pub(super) async fn spawn(name: &'static str, tasks: &Tasks, stop: &Stop) -> io::Result<SocketAddr> {
+/// Listens on a free loopback port until the shutdown waits for its tasks.
+pub(super) async fn spawn(name: &'static str, tasks: &Tasks) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
-    let (serving, mut watch) = (tasks.clone(), stop.watch());
-    tasks.spawn("demo-upstream", Importance::Helper, async move {
-        // The proxies drain after the stop was asked for and need their upstream meanwhile: it
-        // takes new connections until the runtime goes; only the accept loop must not keep a
-        // shutdown waiting.
-        let accepting = async {
-            loop {
-                match listener.accept().await {
-                    Ok((socket, _)) => serve(name, socket, &serving),
-                    Err(error) => {
-                        tracing::debug!(%error, "demo upstream: accept failed");
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                    }
+    let serving = tasks.clone();
+    // The proxies drain after the stop was asked for and need their upstream meanwhile.
+    tasks.spawn_until_end("demo-upstream", async move {
+        loop {
+            match listener.accept().await {
+                Ok((socket, _)) => serve(name, socket, &serving),
+                Err(error) => {
+                    tracing::debug!(%error, "demo upstream: accept failed");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
-        };
-        tokio::select! {
-            () = accepting => {}
-            () = async { watch.stopping().await; tokio::time::sleep(Duration::from_secs(60)).await } => {}
         }
     });
     Ok(address)
 }
 
 fn serve(name: &'static str, socket: tokio::net::TcpStream, tasks: &Tasks) {
-    let service = service_fn(move |request| async move {
-        Ok::<_, Infallible>(answer(name, request))
-    });
-    tasks.spawn("demo-upstream-connection", Importance::Helper, async move {
+    let service =
+        service_fn(move |request| async move { Ok::<_, Infallible>(answer(name, request)) });
+    tasks.spawn_until_end("demo-upstream-connection", async move {
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .serve_connection(TokioIo::new(socket), service);

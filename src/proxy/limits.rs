@@ -1,0 +1,58 @@
+//! Bounds the data plane holds every connection to.
+
+use std::time::Duration;
+
+use super::wire::WireLimits;
+
+/// Timeouts and sizes of one data plane; the same for all its services.
+///
+/// Timeouts are coarse: they are looked at every 250 ms, so each may last that much longer.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// From the connection, or the first byte of a further request, to the end of its head.
+    pub header_timeout: Duration,
+    /// Name lookup, TCP and TLS to the target together.
+    pub connect_timeout: Duration,
+    /// From the last byte sent to the target to the head of its answer. An upload that makes
+    /// progress, or that waits for its client, is not counted.
+    pub first_byte_timeout: Duration,
+    /// An idle client connection is closed after it.
+    pub idle_timeout: Duration,
+    /// How long a client may neither send an awaited part of its body nor take a part of the
+    /// answer. A target that is silent in the middle of an answer (an event stream) is not bounded.
+    pub body_idle_timeout: Duration,
+    /// How long a client that half-closed its connection is still answered without a byte moving.
+    pub half_close_timeout: Duration,
+    /// How long a connection is read from after its last answer, so that an unread request body
+    /// does not make the operating system throw the answer away.
+    pub linger_timeout: Duration,
+    /// An idle connection to a target is closed after it.
+    pub pool_idle_timeout: Duration,
+    /// Idle HTTP/1.1 connections kept for each target and worker.
+    pub pool_max_idle: usize,
+    /// Client connections of one service; further ones are answered 503.
+    pub max_connections_per_service: usize,
+    /// Streams one HTTP/2 client connection may have open.
+    pub max_streams: u32,
+    /// Largest request head, target and fields.
+    pub wire: WireLimits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
+            first_byte_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(75),
+            body_idle_timeout: Duration::from_secs(60),
+            half_close_timeout: Duration::from_secs(5),
+            linger_timeout: Duration::from_secs(2),
+            pool_idle_timeout: Duration::from_secs(60),
+            pool_max_idle: 256,
+            max_connections_per_service: 10_000,
+            max_streams: 256,
+            wire: WireLimits::default(),
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Connections to targets, kept by each worker for itself.
+//!
+//! HTTP/1.1 connections are taken last in, first out, so that the surplus of a burst grows old and
+//! is swept. An HTTP/2 connection is shared by all requests of the worker. Keys are generations of
+//! a target: after a switch nothing of the old one is kept.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame};
+use hyper::body::Incoming;
+
+use super::body::BodyError;
+use super::connect::{ConnectError, Connected, Protocol, Want, connect};
+use super::handle::Proxy;
+use super::limits::Limits;
+use super::timer;
+use super::upstream::Upstream;
+use super::upstream_h1::H1Connection;
+use super::upstream_h2::{H2Connection, H2Lease};
+
+/// Counts a connection to a target while it lives.
+pub(super) struct UpstreamGuard {
+    pub(super) proxy: Arc<Proxy>,
+}
+
+impl UpstreamGuard {
+    fn new(proxy: &Arc<Proxy>) -> Self {
+        proxy.upstreams.fetch_add(1, Ordering::AcqRel);
+        Self { proxy: Arc::clone(proxy) }
+    }
+}
+
+impl Drop for UpstreamGuard {
+    fn drop(&mut self) {
+        self.proxy.upstreams.fetch_sub(1, Ordering::AcqRel);
+        self.proxy.changed();
+    }
+}
+
+struct Idle {
+    connection: H1Connection,
+    since: u64,
+}
+
+/// What is kept for one generation of a target.
+#[derive(Default)]
+pub(super) struct Kept {
+    idle: RefCell<Vec<Idle>>,
+    shared: RefCell<Option<H2Connection>>,
+    /// The target was seen to speak HTTP/2: requests wait for one connection in the making instead
+    /// of each making its own.
+    speaks_h2: Cell<bool>,
+    making: tokio::sync::Mutex<()>,
+    /// The generation is over; nothing is to be kept any more.
+    over: Cell<bool>,
+}
+
+/// See the module's documentation.
+pub(super) struct Pool {
+    kept: RefCell<HashMap<u64, Rc<Kept>>>,
+    limits: Arc<Limits>,
+}
+
+/// A connection taken for one request.
+pub(super) enum Lease {
+    /// All of it.
+    H1 { connection: Box<H1Connection>, kept: Rc<Kept>, generation: u64, reused: bool },
+    /// One stream of it.
+    H2(H2Lease),
+}
+
+/// Why no connection could be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CheckoutError {
+    /// No socket.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A socket, but no HTTP on it.
+    #[error("begin HTTP with the target")]
+    Handshake(#[source] hyper::Error),
+}
+
+impl Lease {
+    pub(super) fn protocol(&self) -> Protocol {
+        match self {
+            Self::H1 { .. } => Protocol::H1,
+            Self::H2(_) => Protocol::H2,
+        }
+    }
+
+    /// Whether an earlier request used the same connection alone.
+    pub(super) fn is_reused(&self) -> bool {
+        matches!(self, Self::H1 { reused: true, .. })
+    }
+
+    pub(super) fn poll_frame(
+        &mut self,
+        body: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::H1 { connection, .. } => connection.poll_frame(body, cx),
+            Self::H2(_) => std::pin::Pin::new(body)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(BodyError::Hyper))),
+        }
+    }
+
+    /// Gives the connection back after the last byte of the answer. One whose request is not sent
+    /// whole, or which the target closed, is dropped.
+    pub(super) fn release(self) {
+        let Self::H1 { mut connection, kept, generation, .. } = self else {
+            return;
+        };
+        let proxy = Arc::clone(&connection.guard().proxy);
+        let current = proxy.upstream.load().generation() == generation;
+        if kept.over.get() || !current || !connection.is_usable() {
+            return;
+        }
+        let mut idle = kept.idle.borrow_mut();
+        if idle.len() < proxy.limits.pool_max_idle {
+            idle.push(Idle { connection: *connection, since: timer::now_ms() });
+            if idle.len() == 1 {
+                timer::kick().notify_one();
+            }
+        }
+    }
+}
+
+impl Pool {
+    pub(super) fn new(limits: Arc<Limits>) -> Self {
+        Self { kept: RefCell::default(), limits }
+    }
+
+    fn kept(&self, generation: u64) -> Rc<Kept> {
+        Rc::clone(self.kept.borrow_mut().entry(generation).or_default())
+    }
+
+    /// A connection to `upstream`, `fresh` or the one that was used last.
+    pub(super) async fn checkout(
+        &self,
+        proxy: &Arc<Proxy>,
+        upstream: &Upstream,
+        want: Want,
+        fresh: bool,
+    ) -> Result<Lease, CheckoutError> {
+        let generation = upstream.generation();
+        let kept = self.kept(generation);
+        if !fresh && let Some(lease) = take(&kept, generation, want) {
+            return Ok(lease);
+        }
+        // The way of every new connection is long and rare; it does not belong into the future
+        // that each client connection holds.
+        Box::pin(self.make(kept, proxy, upstream, want)).await
+    }
+
+    async fn make(
+        &self,
+        kept: Rc<Kept>,
+        proxy: &Arc<Proxy>,
+        upstream: &Upstream,
+        want: Want,
+    ) -> Result<Lease, CheckoutError> {
+        let generation = upstream.generation();
+        let shares = want == Want::Any && kept.speaks_h2.get();
+        let _turn = match shares {
+            true => Some(kept.making.lock().await),
+            false => None,
+        };
+        if shares && let Some(lease) = take_shared(&kept) {
+            return Ok(lease);
+        }
+        let guard = UpstreamGuard::new(proxy);
+        let Connected { io, protocol, .. } =
+            connect(upstream, self.limits.connect_timeout, want).await?;
+        match protocol {
+            Protocol::H1 => {
+                let connection =
+                    H1Connection::new(io, guard).await.map_err(CheckoutError::Handshake)?;
+                let connection = Box::new(connection);
+                let kept = Rc::clone(&kept);
+                Ok(Lease::H1 { connection, kept, generation, reused: false })
+            }
+            Protocol::H2 => {
+                kept.speaks_h2.set(true);
+                let made =
+                    H2Connection::new(io, guard).await.map_err(CheckoutError::Handshake)?;
+                let lease = made.lease();
+                // An older one lives on until its last stream has ended.
+                if !kept.over.get() {
+                    let old = kept.shared.replace(Some(made));
+                    drop(old);
+                    timer::kick().notify_one();
+                }
+                Ok(Lease::H2(lease))
+            }
+        }
+    }
+
+    /// Closes what is kept for `generation` and keeps nothing more for it.
+    pub(super) fn forget(&self, generation: u64) {
+        let kept = self.kept.borrow_mut().remove(&generation);
+        if let Some(kept) = kept {
+            kept.over.set(true);
+            kept.clear();
+        }
+    }
+
+    pub(super) fn clear(&self) {
+        let kept = std::mem::take(&mut *self.kept.borrow_mut());
+        kept.values().for_each(|kept| kept.clear());
+    }
+
+    /// Whether nothing is kept.
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.borrow().values().all(|kept| {
+            kept.idle.borrow().is_empty() && kept.shared.borrow().is_none()
+        })
+    }
+
+    /// Closes what was idle for too long or was closed by its target.
+    pub(super) fn sweep(&self) {
+        let oldest = timer::now_ms().saturating_sub(timer::millis(self.limits.pool_idle_timeout));
+        for kept in self.kept.borrow().values() {
+            let old = {
+                let mut idle = kept.idle.borrow_mut();
+                let count = idle.iter().take_while(|idle| idle.since < oldest).count();
+                idle.drain(..count).collect::<Vec<_>>()
+            };
+            drop(old);
+            // One a beat: a target that closes idle connections is noticed within seconds.
+            let dead = {
+                let mut idle = kept.idle.borrow_mut();
+                match idle.first_mut().is_some_and(|oldest| !oldest.connection.is_usable()) {
+                    true => Some(idle.remove(0)),
+                    false => None,
+                }
+            };
+            drop(dead);
+            let unused = kept.shared.borrow().as_ref().is_some_and(|h2| h2.is_unused(oldest));
+            if unused {
+                let old = kept.shared.take();
+                drop(old);
+            }
+        }
+    }
+}
+
+impl Kept {
+    fn clear(&self) {
+        let idle = self.idle.take();
+        let shared = self.shared.take();
+        drop((idle, shared));
+    }
+}
+
+fn take_shared(kept: &Kept) -> Option<Lease> {
+    let shared = kept.shared.borrow();
+    shared.as_ref().filter(|h2| h2.is_usable()).map(|h2| Lease::H2(h2.lease()))
+}
+
+fn take(kept: &Rc<Kept>, generation: u64, want: Want) -> Option<Lease> {
+    if want == Want::Any
+        && let Some(lease) = take_shared(kept)
+    {
+        return Some(lease);
+    }
+    loop {
+        let Idle { mut connection, .. } = kept.idle.borrow_mut().pop()?;
+        if connection.is_usable() {
+            let connection = Box::new(connection);
+            let kept = Rc::clone(kept);
+            return Some(Lease::H1 { connection, kept, generation, reused: true });
+        }
+    }
+}
