@@ -141,6 +141,16 @@ mod tests {
     }
 
     #[test]
+    fn no_example_is_too_long_for_a_line_of_80_columns() {
+        let mut all = Vec::new();
+        codes(&Args::command(), "pmctl", &mut all);
+        for code in all.iter().filter(|code| code.ends_with("-examples")) {
+            let text = text(code, Lang::En);
+            assert!(text.lines().all(|line| line.chars().count() < 80), "{code}: {text}");
+        }
+    }
+
+    #[test]
     fn the_grammar_holds_together_in_both_languages() {
         command(Lang::En).debug_assert();
         command(Lang::ZhCn).debug_assert();

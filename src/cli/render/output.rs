@@ -312,11 +312,10 @@ impl Streams {
     }
 }
 
+/// A page of clap's, ended by one line end.
 fn coloured(page: &clap::builder::StyledStr, color: bool) -> String {
-    match color {
-        true => page.ansi().to_string(),
-        false => page.to_string(),
-    }
+    let page = if color { page.ansi().to_string() } else { page.to_string() };
+    format!("{}\n", page.trim_end())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What a server that is ready offers to try.
 
-use super::Output;
+use super::{Output, escape};
 use crate::serve::{DemoView, ReadyView};
 use crate::text;
 
@@ -14,12 +14,13 @@ impl Output {
         for note in &demo.notes {
             self.note(note);
         }
-        self.line_out(&self.sentence(&text::cli::demo_try()));
         let url = view.server.url.as_deref().unwrap_or_default();
-        for command in commands(demo, &program(), url) {
-            self.line_out(&format!("  {command}"));
-        }
-        self.line_out(&self.sentence(&text::cli::demo_stop()));
+        let mut lines = vec![self.sentence(&text::cli::demo_try())];
+        let commands = commands(demo, &program(), url);
+        lines.extend(commands.iter().map(|command| format!("  {}", escape::line(command))));
+        lines.push(self.sentence(&text::cli::demo_stop()));
+        // In one piece: the log writes to the same terminal.
+        self.line_out(&lines.join("\n"));
     }
 }
 
@@ -52,4 +53,26 @@ fn commands(demo: &DemoView, program: &str, url: &str) -> Vec<String> {
     }
     commands.push(format!("curl {url}/api/ports/status"));
     commands
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_command_of_the_demo_names_its_server_or_its_port() {
+        let port = |number| crate::model::Port::new(number).unwrap();
+        let demo = DemoView {
+            services: vec![("dspapi".parse().unwrap(), port(27722))],
+            switch: ("dspapi".parse().unwrap(), "green".into()),
+            notes: vec![],
+        };
+        let commands = commands(&demo, "./pmctl", "http://127.0.0.1:3001");
+        assert_eq!(commands[0], "curl http://127.0.0.1:27722/hello");
+        let switch = "./pmctl service switch dspapi green --server http://127.0.0.1:3001";
+        assert!(commands.iter().any(|command| command == switch), "{commands:?}");
+        assert!(
+            commands.iter().all(|c| c.contains(":27722/") || c.contains("http://127.0.0.1:3001"))
+        );
+    }
 }
