@@ -42,7 +42,7 @@ fn store_sentence(error: &StoreError) -> (FaultKind, Message) {
             (Usage, text::ops::database_network(shown(path)))
         }
         StoreError::NoDatabase { .. } => (Unavailable, text::ops::no_database()),
-        StoreError::NotOurs { path } => (Usage, text::ops::database_foreign(shown(path))),
+        StoreError::NotOurs { path } => (Precondition, text::ops::database_foreign(shown(path))),
         StoreError::Permission { path, .. } | StoreError::Unclosed { path } => {
             (Denied, text::ops::database_no_access(shown(path)))
         }

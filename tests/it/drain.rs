@@ -233,6 +233,7 @@ fn a_tunnel_that_ends_by_itself_within_the_bound_is_not_cut() {
     assert_eq!(socket.read().expect("its echo"), Message::text("during"));
     socket.close(None).expect("a close");
     while socket.read().is_ok() {}
+    drop(socket);
     assert_eq!(server.wait_exit(), 0, "{server}");
     assert!(!server.stderr().contains("/room"), "a finished tunnel was listed\n{server}");
 }

@@ -101,32 +101,38 @@ impl<'a> Reach<'a> {
         }
     }
 
-    /// `--direct`. A database that a server owns is only read.
+    /// `--direct`. A database that a server owns is only read; one that is being created, migrated
+    /// or repaired is waited for.
     async fn only_direct(&self, need: Need) -> Result<Reached, Fault> {
-        let owner = self.owner()?;
-        let notes = Vec::new();
-        if let (Owner::Held(holder), Need::Write) = (&owner, need) {
-            let pid = holder.as_ref().map_or_else(|| "?".into(), |h| h.identity.pid.to_string());
-            let message = text::backend::direct_but_owned(pid);
-            return Err(Fault::new(FaultKind::Unavailable, message));
-        }
-        let direct = match need {
-            Need::Read => {
+        let deadline = Instant::now() + self.settings.timeout;
+        let direct = loop {
+            let owner = self.owner()?;
+            if need == Need::Read {
                 let state = match &owner {
                     Owner::Free => ServerState::Down,
                     Owner::Held(holder) => claimed_state(holder.as_ref()),
                 };
-                Direct::reader(self.settings, &self.location, &owner, state).await?
+                break Direct::reader(self.settings, &self.location, &owner, state).await?;
             }
-            Need::Write => {
-                let wait = self.settings.timeout;
-                let writer = Direct::writer(self.settings, &self.location, wait).await?;
-                writer.ok_or_else(|| {
-                    Fault::new(FaultKind::Unavailable, text::backend::direct_but_owned("?"))
-                })?
+            let wait = deadline.saturating_duration_since(Instant::now());
+            if owner == Owner::Free
+                && let Some(writer) = Direct::writer(self.settings, &self.location, wait).await?
+            {
+                break writer;
             }
+            if let Owner::Held(Some(holder)) = &owner
+                && holder.kind == HolderKind::Serve
+            {
+                let message = text::backend::direct_but_owned(holder.identity.pid);
+                return Err(Fault::new(FaultKind::Unavailable, message));
+            }
+            if Instant::now() >= deadline {
+                let message = text::backend::direct_but_owned("?");
+                return Err(Fault::new(FaultKind::Unavailable, message));
+            }
+            tokio::time::sleep(RETRY).await;
         };
-        Ok(Reached { backend: Backend::Direct(direct), notes })
+        Ok(Reached { backend: Backend::Direct(direct), notes: Vec::new() })
     }
 
     async fn read(
