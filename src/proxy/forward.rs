@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION};
 use http::{
     Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request,
@@ -94,6 +95,8 @@ struct Sent {
 
 impl Forward {
     async fn run(mut self, request: Request<Incoming>) -> Response<ResponseBody> {
+        #[cfg(test)]
+        assert_ne!(request.uri().path(), "/panic-for-test", "asked for by a test");
         let client = Rc::clone(&self.guard.client);
         let upstream = client.proxy.upstream.load_full();
         self.guard.upstream = Some(Arc::clone(&upstream));
@@ -206,10 +209,7 @@ impl Forward {
         }
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             return match self.upgrade(lease).await {
-                Ok(guard) => {
-                    drop(guard);
-                    Response::from_parts(parts, ResponseBody::own(bytes::Bytes::new(), None))
-                }
+                Ok(()) => Response::from_parts(parts, ResponseBody::own(Bytes::new(), None)),
                 Err(this) => {
                     let target = upstream.name().clone();
                     this.fail(Failure::Broken(target))

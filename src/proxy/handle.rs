@@ -55,8 +55,6 @@ pub(super) struct Proxy {
     /// By worker.
     pub(super) shards: Box<[Shard]>,
     pub(super) workers: Arc<[WorkerHandle]>,
-    /// The worker that owns the listeners.
-    pub(super) home: usize,
     /// Living connection guards.
     pub(super) connections: AtomicUsize,
     /// Living connections to targets, the pooled ones included.
@@ -75,7 +73,6 @@ impl Proxy {
         spec: ProxySpec,
         limits: Arc<Limits>,
         workers: Arc<[WorkerHandle]>,
-        home: usize,
     ) -> Self {
         Self {
             id: spec.id,
@@ -84,7 +81,6 @@ impl Proxy {
             upstream: ArcSwap::from_pointee(spec.upstream),
             shards: workers.iter().map(|_| Shard::default()).collect(),
             workers,
-            home,
             connections: AtomicUsize::new(0),
             upstreams: AtomicUsize::new(0),
             phase: AtomicU8::new(ProxyPhase::Running as u8),

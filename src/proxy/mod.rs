@@ -49,6 +49,9 @@ mod watch;
 mod wire;
 mod worker;
 
+#[cfg(test)]
+mod tests;
+
 pub use answer::{Failure, Refusal, answer};
 pub use connect::{ConnectError, Connected, Protocol, Step, UpstreamIo, Want, connect};
 pub use counters::{LATENCY_BOUNDS, LatencyHistogram};

@@ -188,7 +188,7 @@ impl Plane {
     pub fn spawn(&self, spec: ProxySpec, listener: BoundListener) -> ProxyHandle {
         let workers = Arc::clone(&self.0.workers);
         let home = self.0.next_home.fetch_add(1, Ordering::Relaxed) % workers.len();
-        let proxy = Arc::new(Proxy::new(spec, Arc::clone(&self.0.limits), workers, home));
+        let proxy = Arc::new(Proxy::new(spec, Arc::clone(&self.0.limits), workers));
         if proxy.workers[home].ask(Job::Listen(Arc::clone(&proxy), listener)).is_err() {
             // The plane was stopped: this proxy ends before it began.
             drop(super::drain::EndGuard(Arc::clone(&proxy)));

@@ -32,14 +32,14 @@ const MAX_TURNS: usize = 8;
 pub(super) struct Counted {
     io: UpstreamIo,
     received: Rc<Cell<u64>>,
-    /// Where the connection's owner does not outlive the socket.
-    guard: Option<UpstreamGuard>,
+    /// Where the connection's owner does not outlive the socket. Only its drop matters.
+    _guard: Option<UpstreamGuard>,
 }
 
 impl Counted {
     /// A socket that counts as open for as long as it is.
     pub(super) fn guarded(io: UpstreamIo, guard: UpstreamGuard) -> Self {
-        Self { io, received: Rc::default(), guard: Some(guard) }
+        Self { io, received: Rc::default(), _guard: Some(guard) }
     }
 }
 
@@ -78,7 +78,7 @@ pub(super) enum SendError {
 impl H1Connection {
     pub(super) async fn new(io: UpstreamIo, guard: UpstreamGuard) -> hyper::Result<Self> {
         let received = Rc::new(Cell::new(0));
-        let io = Counted { io, received: Rc::clone(&received), guard: None };
+        let io = Counted { io, received: Rc::clone(&received), _guard: None };
         let (sender, connection) = Builder::new().handshake(TokioIo::new(io)).await?;
         let relay = Arc::new(Relay::default());
         let waker = Waker::from(Arc::clone(&relay));
@@ -204,7 +204,7 @@ impl H1Connection {
         })
         .await;
         let parts = self.connection?.into_parts();
-        let Counted { io, guard: _, .. } = parts.io.into_inner();
+        let Counted { io, .. } = parts.io.into_inner();
         Some(Upgraded { io, early: parts.read_buf, guard: self.guard })
     }
 }

@@ -1,0 +1,9 @@
+//! Proxies on loopback, whole: real sockets, real targets, one sentence each.
+
+mod drain;
+mod expect;
+mod forwarding;
+mod http2;
+mod kit;
+mod limits;
+mod tunnels;
