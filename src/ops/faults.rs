@@ -114,12 +114,12 @@ pub async fn taken_address_fault(address: SocketAddr) -> Fault {
         Some(port) => holder_of(port).await,
         None => Seen::Nobody,
     };
-    let holder = match holder {
-        Seen::Named(holders) => holders,
-        Seen::OtherUser(uid) => format!("uid {uid}"),
-        Seen::Nobody => "?".to_owned(),
+    let message = match holder {
+        Seen::Named(holders) => text::serve::control_address_taken(address, holders),
+        Seen::OtherUser(uid) => text::serve::control_address_taken(address, format!("uid {uid}")),
+        Seen::Nobody => text::serve::control_address_taken_unseen(address),
     };
-    Fault::new(Precondition, text::serve::control_address_taken(address, holder))
+    Fault::new(Precondition, message)
 }
 
 /// What could be learnt about who listens on a port.
