@@ -411,3 +411,19 @@ fn credentials_of_a_target_are_shown_nowhere() {
         }
     }
 }
+
+#[test]
+fn an_unknown_target_is_named_with_its_service() {
+    let pmctl = Pmctl::new();
+    pmctl.add("shop", free_port(), "http://127.0.0.1:9");
+    let refused = pmctl.fails(1, &["service", "switch", "shop", "nowhere"]);
+    assert!(refused.stderr.contains("`shop` has no target `nowhere`"), "{refused}");
+}
+
+#[test]
+fn without_a_server_no_fallback_says_so_and_not_that_it_went_on() {
+    let pmctl = Pmctl::new();
+    pmctl.add("shop", free_port(), "http://127.0.0.1:9");
+    let refused = pmctl.fails(4, &["--no-fallback", "service", "list"]);
+    assert!(!refused.stderr.contains("working on the database"), "{refused}");
+}

@@ -81,6 +81,15 @@ impl<'a> Reach<'a> {
                     let backend = Backend::Server(client);
                     return Ok(Reached { backend, notes: Vec::new() });
                 }
+                (Found::Nobody(_), _) if self.settings.no_fallback => {
+                    let message = text::backend::no_server();
+                    return Err(Fault::new(FaultKind::Unavailable, message));
+                }
+                (Found::Busy(_, why) | Found::Silent(why), Need::Read)
+                    if self.settings.no_fallback =>
+                {
+                    return Err(Fault::new(FaultKind::Unavailable, why));
+                }
                 (Found::Nobody(note), Need::Read) => self.read(ServerState::Down, note).await?,
                 (Found::Nobody(note), Need::Write) => self.write(note, deadline).await?,
                 (Found::Busy(state, note), Need::Read) => self.read(state, Some(note)).await?,
@@ -140,7 +149,6 @@ impl<'a> Reach<'a> {
         state: ServerState,
         note: Option<Message>,
     ) -> Result<Option<Reached>, Fault> {
-        self.may_fall_back(note.as_ref())?;
         let owner = self.owner()?;
         let direct = Direct::reader(self.settings, &self.location, &owner, state).await?;
         let notes = note.into_iter().collect();
@@ -152,19 +160,10 @@ impl<'a> Reach<'a> {
         note: Option<Message>,
         deadline: Instant,
     ) -> Result<Option<Reached>, Fault> {
-        self.may_fall_back(note.as_ref())?;
         let wait = deadline.saturating_duration_since(Instant::now());
         let writer = Direct::writer(self.settings, &self.location, wait).await?;
         let notes = note.into_iter().collect();
         Ok(writer.map(|direct| Reached { backend: Backend::Direct(direct), notes }))
-    }
-
-    fn may_fall_back(&self, why: Option<&Message>) -> Result<(), Fault> {
-        if !self.settings.no_fallback {
-            return Ok(());
-        }
-        let message = why.cloned().unwrap_or_else(text::backend::no_server);
-        Err(Fault::new(FaultKind::Unavailable, message))
     }
 
     fn owner(&self) -> Result<Owner, Fault> {

@@ -105,7 +105,7 @@ fn require(service: &Service, target: &TargetName) -> Result<(), Fault> {
     match service.targets.contains_key(target) {
         true => Ok(()),
         false => {
-            let message = text::ops::target_not_found(target, &service.name);
+            let message = text::ops::target_not_found(&service.name, target);
             Err(Fault::new(FaultKind::NotFound, message))
         }
     }
