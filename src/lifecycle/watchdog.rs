@@ -3,7 +3,9 @@
 
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
-use std::{io, process, thread};
+#[cfg(windows)]
+use std::process;
+use std::{io, thread};
 
 use super::StopWatch;
 
@@ -67,12 +69,21 @@ fn is_overdue(stop: &StopWatch, total: Duration, now: Instant) -> bool {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that ends the process from outside main: the runtime may be stuck"
-)]
+/// Ends the process without running anything of it: exit handlers and destructors may wait for the
+/// very thread that is stuck.
+#[cfg(unix)]
 fn end_process() -> ! {
-    process::exit(1)
+    signal_hook::low_level::exit(1)
+}
+
+/// Ends the process without running anything of it.
+#[cfg(windows)]
+fn end_process() -> ! {
+    use windows_sys::Win32::System::Threading::{GetCurrentProcess, TerminateProcess};
+    // SAFETY: the pseudo handle of the own process is always valid; nothing is passed by reference.
+    unsafe { TerminateProcess(GetCurrentProcess(), 1) };
+    // Termination of the own process does not return; this satisfies the type.
+    process::abort()
 }
 
 #[cfg(test)]
