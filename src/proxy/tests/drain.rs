@@ -52,6 +52,7 @@ fn idle_fresh_and_half_heads_are_closed_at_once_and_what_is_in_flight_is_answere
         }
         assert!(TcpStream::connect(bench.addr).is_err(), "the listener is closed");
         assert_eq!(bench.handle.phase(), ProxyPhase::Draining);
+        bench.until("one is left", |handle| handle.connections().len() == 1);
         assert_eq!(bench.handle.connections()[0].state, ConnectionState::InFlight);
         go.send(()).unwrap();
         let answer = busy.message().unwrap();
