@@ -139,7 +139,10 @@ impl Watch {
                     self.deadline.set(limits.body_idle_timeout);
                     return Verdict::Again;
                 }
-                let stalled = io.blocked.get() || self.client.entry.awaits_client();
+                // Over HTTP/2 one silent stream is no reason to end the others; its pings find out
+                // whether the client is there at all.
+                let awaited = !self.client.http2.get() && self.client.entry.awaits_client();
+                let stalled = io.blocked.get() || awaited;
                 if stalled && !progress {
                     return Verdict::Close;
                 }
