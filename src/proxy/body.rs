@@ -148,8 +148,14 @@ pub(super) struct ResponseBody {
 enum Source {
     /// pmctl's own, or nothing.
     Own(Option<Bytes>),
-    Target { body: Incoming, lease: Option<Lease> },
-    /// The target broke off.
+    Target {
+        body: Incoming,
+        lease: Option<Lease>,
+    },
+    /// The target broke off. The error is kept back until what came before it is on its way to the
+    /// client: hyper gives up with what it has not written.
+    Breaking(BodyError),
+    /// It broke off, and was told.
     Broken,
 }
 
@@ -186,20 +192,27 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        // Whatever wakes the connection to write on wakes this, too.
+        let client_is_behind = this.guard.as_ref().is_some_and(|g| g.client.io.dirty.get());
         let polled = match &mut this.source {
             Source::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Source::Target { body, lease: Some(lease) } => lease.poll_frame(body, cx),
             Source::Target { body, lease: None } => Pin::new(body)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(BodyError::Hyper))),
+            Source::Breaking(_) if client_is_behind => return Poll::Pending,
+            Source::Breaking(_) => match std::mem::replace(&mut this.source, Source::Broken) {
+                Source::Breaking(error) => return Poll::Ready(Some(Err(error))),
+                _ => return Poll::Ready(None),
+            },
             Source::Broken => return Poll::Ready(None),
         };
         let mut frame = match ready!(polled) {
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {
-                // What is left of the connection is of no use; the guard tells the loss.
-                this.source = Source::Broken;
-                return Poll::Ready(Some(Err(error)));
+                this.source = Source::Breaking(error);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             None => {
                 this.release_at_end();
@@ -225,7 +238,7 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Own(bytes) => bytes.is_none(),
             Source::Target { body, .. } => body.is_end_stream(),
-            Source::Broken => false,
+            Source::Breaking(_) | Source::Broken => false,
         }
     }
 
@@ -234,7 +247,7 @@ impl Body for ResponseBody {
             Source::Own(Some(bytes)) => SizeHint::with_exact(bytes.len() as u64),
             Source::Own(None) => SizeHint::with_exact(0),
             Source::Target { body, .. } => body.size_hint(),
-            Source::Broken => SizeHint::default(),
+            Source::Breaking(_) | Source::Broken => SizeHint::default(),
         }
     }
 }
@@ -244,7 +257,7 @@ impl Drop for ResponseBody {
         let through = match &self.source {
             Source::Own(bytes) => bytes.is_none(),
             Source::Target { body, .. } => body.is_end_stream(),
-            Source::Broken => false,
+            Source::Breaking(_) | Source::Broken => false,
         };
         if through && let Some(guard) = &mut self.guard {
             guard.complete();

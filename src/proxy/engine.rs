@@ -41,10 +41,7 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, guard: Connecti
     let _ = stream.set_nodelay(true);
     let state = Rc::new(IoState::default());
     let linger = worker.limits.linger_timeout;
-    let io = GuardedIo::new(
-        ClientIo::new(stream, Rc::clone(&state), linger),
-        worker.limits.wire,
-    );
+    let io = GuardedIo::new(ClientIo::new(stream, Rc::clone(&state), linger), worker.limits.wire);
     let client = Rc::new(Client {
         worker,
         proxy: Arc::clone(&guard.proxy),
@@ -106,11 +103,14 @@ async fn sniff(client: &Client, watch: &Watch, io: &mut Io) -> Option<WireProtoc
 
 async fn serve_http1(client: &Rc<Client>, watch: Watch, io: Io) {
     let service = service_fn(|request: Request<Incoming>| forward::http1(client, request));
-    let mut http = Box::pin(
-        http1::Builder::new()
-            .auto_date_header(false)
-            .serve_connection(TokioIo::new(io), service),
-    );
+    let mut builder = http1::Builder::new();
+    builder.auto_date_header(false);
+    let max_headers = client.worker.limits.wire.max_headers as usize;
+    // The scanner has the say; hyper must only not be stricter. Its own bound needs no allocation.
+    if max_headers > HYPER_MAX_HEADERS {
+        builder.max_headers(max_headers);
+    }
+    let mut http = Box::pin(builder.serve_connection(TokioIo::new(io), service));
     let ended = poll_fn(|cx| {
         loop {
             if watch.is_cut(cx) {
@@ -151,9 +151,8 @@ async fn serve_http2(client: &Rc<Client>, watch: Watch, io: Io) {
     let limits = &client.worker.limits;
     let started = Streams::default();
     let for_service = Rc::clone(client);
-    let service = service_fn(move |request: Request<Incoming>| {
-        forward::http2(&for_service, request)
-    });
+    let service =
+        service_fn(move |request: Request<Incoming>| forward::http2(&for_service, request));
     let http = http2::Builder::new(started.clone())
         .auto_date_header(false)
         .timer(TokioTimer::new())
@@ -193,6 +192,8 @@ async fn serve_http2(client: &Rc<Client>, watch: Watch, io: Io) {
     .await;
 }
 
+/// Header fields hyper takes when it is not told otherwise.
+const HYPER_MAX_HEADERS: usize = 100;
 /// Flow-control windows: what a client may send ahead of a slow target.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
@@ -212,4 +213,3 @@ fn poll_streams(
         }
     }
 }
-

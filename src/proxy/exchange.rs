@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
 
 use super::client_io::IoState;
@@ -60,9 +59,7 @@ pub(super) struct ExchangeGuard {
 
 impl ExchangeGuard {
     pub(super) fn begin(client: &Rc<Client>, method: &Method, uri: &Uri, gated: bool) -> Self {
-        let target = uri.path_and_query().cloned();
-        let target = target.unwrap_or_else(|| PathAndQuery::from_static("*"));
-        let exchange = Arc::new(Exchange::new(method.clone(), target));
+        let exchange = Arc::new(Exchange::new(method.clone(), uri.path()));
         client.entry.begin(Arc::clone(&exchange));
         client.io.in_flight.set(client.io.in_flight.get() + 1);
         client.counters().begun();
@@ -128,7 +125,7 @@ impl ExchangeGuard {
             target = self.upstream.as_ref().map(|u| u.name().as_str()),
             peer = %self.client.entry.peer,
             method = %exchange.method,
-            path = exchange.target.path(),
+            path = &*exchange.path,
             status = self.status.map(|status| status.as_u16()),
             duration_us = u64::try_from(micros).unwrap_or(u64::MAX),
             bytes_in = exchange.bytes_in.load(Ordering::Relaxed),

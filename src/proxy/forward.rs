@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION};
-use http::{
-    Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request,
-};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -96,7 +94,7 @@ struct Sent {
 impl Forward {
     async fn run(mut self, request: Request<Incoming>) -> Response<ResponseBody> {
         #[cfg(test)]
-        assert_ne!(request.uri().path(), "/panic-for-test", "asked for by a test");
+        super::tests::meddle(request.uri().path());
         let client = Rc::clone(&self.guard.client);
         let upstream = client.proxy.upstream.load_full();
         self.guard.upstream = Some(Arc::clone(&upstream));
@@ -109,8 +107,8 @@ impl Forward {
         };
         let has_body = !body.is_end_stream();
         shape.chunked = has_body && body.size_hint().exact().is_none();
-        let gate = (shape.expect_continue && has_body && !client.http2.get())
-            .then(Arc::<Gate>::default);
+        let gate =
+            (shape.expect_continue && has_body && !client.http2.get()).then(Arc::<Gate>::default);
         let body = RequestBody::new(body, &self.guard, gate.clone());
         match self.send(&upstream, &shape, parts, body, has_body, gate.as_ref()).await {
             Ok(sent) => self.answer(&upstream, &shape, sent, gate).await,
@@ -359,11 +357,12 @@ impl<'a> Patience<'a> {
     /// a 100.
     fn look_for_body(&mut self, cx: &mut Context<'_>) {
         let Some((deadline, gate)) = &self.expect else { return };
-        let io = &self.forward.guard.client.io;
+        let client = &self.forward.guard.client;
+        let io = &client.io;
         if gate.is_open() {
             io.peek.set(false);
             self.expect = None;
-        } else if io.body_waits.get() {
+        } else if io.body_waits.get() || client.wire.body_begun() {
             io.peek.set(false);
             gate.open();
             self.expect = None;

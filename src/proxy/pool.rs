@@ -189,8 +189,7 @@ impl Pool {
             }
             Protocol::H2 => {
                 kept.speaks_h2.set(true);
-                let made =
-                    H2Connection::new(io, guard).await.map_err(CheckoutError::Handshake)?;
+                let made = H2Connection::new(io, guard).await.map_err(CheckoutError::Handshake)?;
                 let lease = made.lease();
                 // An older one lives on until its last stream has ended.
                 if !kept.over.get() {
@@ -219,13 +218,17 @@ impl Pool {
 
     /// Whether nothing is kept.
     pub(super) fn is_empty(&self) -> bool {
-        self.kept.borrow().values().all(|kept| {
-            kept.idle.borrow().is_empty() && kept.shared.borrow().is_none()
-        })
+        self.kept.borrow().values().all(|kept| kept.is_empty())
     }
 
     /// Closes what was idle for too long or was closed by its target.
     pub(super) fn sweep(&self) {
+        self.sweep_connections();
+        // Of a generation nothing is kept and nobody uses, not even the name.
+        self.kept.borrow_mut().retain(|_, kept| Rc::strong_count(kept) > 1 || !kept.is_empty());
+    }
+
+    fn sweep_connections(&self) {
         let oldest = timer::now_ms().saturating_sub(timer::millis(self.limits.pool_idle_timeout));
         for kept in self.kept.borrow().values() {
             let old = {
@@ -253,6 +256,10 @@ impl Pool {
 }
 
 impl Kept {
+    fn is_empty(&self) -> bool {
+        self.idle.borrow().is_empty() && self.shared.borrow().is_none()
+    }
+
     fn clear(&self) {
         let idle = self.idle.take();
         let shared = self.shared.take();

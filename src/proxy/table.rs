@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
 use http::Method;
-use http::uri::PathAndQuery;
 
 use super::handle::Proxy;
 use crate::model::{Cut, ServiceName};
@@ -32,8 +31,7 @@ pub enum ConnectionState {
 }
 
 impl ConnectionState {
-    const ALL: [Self; 5] =
-        [Self::Fresh, Self::HalfHead, Self::InFlight, Self::Idle, Self::Tunnel];
+    const ALL: [Self; 5] = [Self::Fresh, Self::HalfHead, Self::InFlight, Self::Idle, Self::Tunnel];
 }
 
 /// A request or tunnel under way, as listed.
@@ -84,8 +82,9 @@ pub(super) enum Order {
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) method: Method,
-    /// Only its path is ever shown.
-    pub(super) target: PathAndQuery,
+    /// Without the query, which may hold secrets; a copy, so that a long tunnel does not keep the
+    /// buffer its head was read into.
+    pub(super) path: Box<str>,
     pub(super) since: Instant,
     pub(super) tunnel: AtomicBool,
     pub(super) bytes_in: AtomicU64,
@@ -97,10 +96,10 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(method: Method, target: PathAndQuery) -> Self {
+    pub(super) fn new(method: Method, path: &str) -> Self {
         Self {
             method,
-            target,
+            path: path.into(),
             since: Instant::now(),
             tunnel: AtomicBool::new(false),
             bytes_in: AtomicU64::new(0),
@@ -115,7 +114,7 @@ impl Exchange {
     }
 
     fn request(&self) -> String {
-        format!("{} {}", self.method, self.target.path())
+        format!("{} {}", self.method, self.path)
     }
 
     fn view(&self) -> ExchangeView {

@@ -29,6 +29,8 @@ pub(super) struct Watch {
     /// Bytes moved when the deadline was set, to tell a slow client from one that stopped.
     moved: Cell<u64>,
     end_seen: Cell<bool>,
+    /// The connection was polled once more for the sake of its read.
+    looked: Cell<bool>,
 }
 
 impl Watch {
@@ -40,6 +42,7 @@ impl Watch {
             state: Cell::new(ConnectionState::Fresh),
             moved: Cell::new(0),
             end_seen: Cell::new(false),
+            looked: Cell::new(false),
         }
     }
 
@@ -61,6 +64,15 @@ impl Watch {
         if io.closing.get() && io.is_quiet() {
             return Verdict::Close;
         }
+        // hyper does not read again when an answer is through, if its last read found nothing: the
+        // end of the stream, or the real look that a close needs, would wait for a wake-up that
+        // may never come.
+        let unread = io.end_hidden.get() || (io.closing.get() && !io.dry.get());
+        if unread && io.in_flight.get() == 0 && !self.looked.replace(true) {
+            io.end_hidden.set(false);
+            return Verdict::Again;
+        }
+        self.looked.set(false);
         let state = self.current();
         if state != self.state.replace(state) {
             self.client.entry.set_state(state);
@@ -127,7 +139,10 @@ impl Watch {
                     self.deadline.set(limits.body_idle_timeout);
                     return Verdict::Again;
                 }
-                let stalled = io.blocked.get() || self.client.entry.awaits_client();
+                // Over HTTP/2 one silent stream is no reason to end the others; its pings find out
+                // whether the client is there at all.
+                let awaited = !self.client.http2.get() && self.client.entry.awaits_client();
+                let stalled = io.blocked.get() || awaited;
                 if stalled && !progress {
                     return Verdict::Close;
                 }

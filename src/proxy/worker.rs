@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::spawn_local;
 
+use super::drain::EndGuard;
 use super::limits::Limits;
 use super::plane::{Job, WorkerHandle};
 use super::pool::Pool;
@@ -112,6 +113,13 @@ pub(super) async fn run(
         }
     }
     jobs.close();
+    // A proxy that was handed over in the last moment ends before it began.
+    while let Ok(job) = jobs.try_recv() {
+        if let Job::Listen(proxy, listener) = job {
+            drop(listener);
+            drop(EndGuard(proxy));
+        }
+    }
     worker.pool.clear();
 }
 

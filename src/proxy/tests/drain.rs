@@ -52,6 +52,7 @@ fn idle_fresh_and_half_heads_are_closed_at_once_and_what_is_in_flight_is_answere
         }
         assert!(TcpStream::connect(bench.addr).is_err(), "the listener is closed");
         assert_eq!(bench.handle.phase(), ProxyPhase::Draining);
+        bench.until("one is left", |handle| handle.connections().len() == 1);
         assert_eq!(bench.handle.connections()[0].state, ConnectionState::InFlight);
         go.send(()).unwrap();
         let answer = busy.message().unwrap();
@@ -86,31 +87,62 @@ fn what_outlasts_the_bound_is_cut_and_listed_without_its_query() {
 #[test]
 fn bytes_that_wait_in_a_socket_or_in_the_accept_queue_are_answered() {
     let origin = Origin::saying("answered");
-    // One worker that is kept from its sockets while the requests and the drain come in.
     let bench = Bench::with(&origin.url(), Limits::default(), 1);
-    let mut known: Vec<Wire> = (0..20)
-        .map(|_| {
-            let mut wire = bench.client();
-            assert_eq!(wire.get("/").text(), "answered");
-            wire
-        })
-        .collect();
+    let connect = |count: usize| -> Vec<Wire> { (0..count).map(|_| bench.client()).collect() };
+    let mut known = connect(20);
     for wire in &mut known {
-        wire.send("GET /waiting HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        assert_eq!(wire.get("/").text(), "answered");
     }
-    let mut queued: Vec<Wire> = (0..20)
-        .map(|_| {
-            let mut wire = bench.client();
-            wire.send("GET /queued HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-            wire
-        })
-        .collect();
-    let report = bench.drain(PATIENCE);
-    for wire in known.iter_mut().chain(&mut queued) {
+    let mut fresh = connect(5);
+    let mut half = connect(5);
+    half.iter_mut().for_each(|wire| wire.send("GET /half HTTP/1.1\r\n").unwrap());
+    bench.until("all are known", |handle| handle.counters().connections == 30);
+    // The one worker stands still while requests arrive and the drain begins: it cannot have heard
+    // of any of these bytes and connections.
+    let standstill = super::STANDSTILL.lock().unwrap();
+    let mut blocking = bench.client();
+    blocking.send("GET /block-for-test HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    bench.until("it stands still", |handle| handle.counters().in_flight == 1);
+    let get = "GET /waiting HTTP/1.1\r\nHost: x\r\n\r\n";
+    known.iter_mut().chain(&mut fresh).for_each(|wire| wire.send(get).unwrap());
+    half.iter_mut().for_each(|wire| wire.send("Host: x\r\n\r\n").unwrap());
+    let mut queued = connect(20);
+    queued.iter_mut().for_each(|wire| wire.send(get).unwrap());
+    bench.handle.begin_drain(PATIENCE);
+    drop(standstill);
+    let all = known.iter_mut().chain(&mut fresh).chain(&mut half).chain(&mut queued);
+    for wire in all.chain([&mut blocking]) {
         assert_eq!(wire.message().expect("whole").text(), "answered");
         assert_eq!(wire.rest(), b"");
     }
-    assert_eq!(report.cut, []);
+    let report = bench.drain(PATIENCE);
+    assert_eq!((report.finished, report.cut), (51, vec![]));
+}
+
+#[test]
+fn an_answer_that_had_begun_is_finished_and_its_connection_closed_right_after() {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let origin = Origin::new(move |mut wire| {
+        wire.message();
+        wire.send("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhalf").unwrap();
+        let _ = wait.lock().unwrap().recv();
+        wire.send("more").unwrap();
+        wire.rest();
+    });
+    let bench = Bench::new(&origin.url());
+    let mut client = bench.client();
+    client.send(GET).unwrap();
+    let head = client.head().unwrap();
+    assert!(!head.contains("close"), "{head}");
+    assert_eq!(client.exactly(4).unwrap(), b"half");
+    bench.handle.begin_drain(PATIENCE);
+    bench.until("draining", |handle| handle.connections().len() == 1);
+    go.send(()).unwrap();
+    assert_eq!(client.rest(), b"more");
+    let report = bench.drain(PATIENCE);
+    assert_eq!((report.finished, report.cut), (1, vec![]));
+    assert!(report.took < PATIENCE / 2, "{:?}", report.took);
 }
 
 #[test]

@@ -83,3 +83,22 @@ fn a_silent_event_stream_is_not_given_up() {
     go.send(()).unwrap();
     assert!(String::from_utf8_lossy(&client.rest()).contains("data: 2"));
 }
+
+#[test]
+fn a_worker_with_many_connections_more_than_another_hands_new_ones_over() {
+    let origin = Origin::saying("hi");
+    let bench = Bench::with(&origin.url(), Limits::default(), 2);
+    let mut clients: Vec<_> = (0..40).map(|_| bench.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/").text(), "hi");
+    }
+    let loads: Vec<usize> = bench
+        .handle
+        .0
+        .workers
+        .iter()
+        .map(|worker| worker.load.load(std::sync::atomic::Ordering::SeqCst))
+        .collect();
+    assert_eq!(loads.iter().sum::<usize>(), 40);
+    assert!(loads.iter().all(|load| *load >= 15), "{loads:?}");
+}

@@ -7,3 +7,15 @@ mod http2;
 mod kit;
 mod limits;
 mod tunnels;
+
+/// Held by a test that wants a worker to stand still.
+static STANDSTILL: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+/// Lets a request do to its worker what no request can.
+pub(super) fn meddle(path: &str) {
+    match path {
+        "/panic-for-test" => panic!("asked for by a test"),
+        "/block-for-test" => drop(STANDSTILL.lock()),
+        _ => {}
+    }
+}

@@ -217,6 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedIo<S> {
             Mode::Sniff if !rest.is_empty() => Reading::Head,
             _ => Reading::Nothing,
         };
+        self.state.set_body_begun(self.scanner.is_body_begun());
         self.state.publish(reading, self.held.len() > self.taken);
     }
 

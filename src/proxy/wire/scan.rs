@@ -45,12 +45,14 @@ pub(super) struct Accepted {
 pub(super) struct Scanner {
     at: At,
     gated: bool,
+    /// Bytes of the body of the last head were passed.
+    body_begun: bool,
     limits: WireLimits,
 }
 
 impl Scanner {
     pub(super) fn new(limits: WireLimits) -> Self {
-        Self { at: At::Head(HeadScan::default()), gated: false, limits }
+        Self { at: At::Head(HeadScan::default()), gated: false, body_begun: false, limits }
     }
 
     /// Judges `bytes`, which begin with the first byte that was not passed yet.
@@ -66,6 +68,7 @@ impl Scanner {
                         heads += 1;
                         gated = head.upgrades;
                         self.gated = head.upgrades;
+                        self.body_begun = false;
                         match head.body {
                             Body::Length(0) => self.message_end(),
                             Body::Length(length) => self.at = At::Length(length),
@@ -80,26 +83,30 @@ impl Scanner {
                     // What does not fit a usize is longer than any slice.
                     let here = usize::try_from(*left).map_or(rest.len(), |n| n.min(rest.len()));
                     passed += here;
+                    self.body_begun |= here > 0;
                     *left -= u64::try_from(here).unwrap_or_default();
                     match *left {
                         0 => self.message_end(),
                         _ => break Stop::More,
                     }
                 }
-                At::Chunks(chunks) => match chunks.scan(rest) {
-                    Progress::More => {
-                        passed = bytes.len();
-                        break Stop::More;
+                At::Chunks(chunks) => {
+                    self.body_begun |= !rest.is_empty();
+                    match chunks.scan(rest) {
+                        Progress::More => {
+                            passed = bytes.len();
+                            break Stop::More;
+                        }
+                        Progress::Done(here) => {
+                            passed += here;
+                            self.message_end();
+                        }
+                        Progress::Broken(here) => {
+                            passed += here;
+                            break Stop::Broken;
+                        }
                     }
-                    Progress::Done(here) => {
-                        passed += here;
-                        self.message_end();
-                    }
-                    Progress::Broken(here) => {
-                        passed += here;
-                        break Stop::Broken;
-                    }
-                },
+                }
                 At::Gate => break Stop::Gate,
             }
         };
@@ -121,6 +128,11 @@ impl Scanner {
     /// Whether the next byte belongs to a body.
     pub(super) fn is_in_body(&self) -> bool {
         matches!(self.at, At::Length(_) | At::Chunks(_))
+    }
+
+    /// Whether bytes of the body of the last head were passed.
+    pub(super) fn is_body_begun(&self) -> bool {
+        self.body_begun
     }
 
     /// Whether `rest`, bytes that were not passed, are the start of a request.

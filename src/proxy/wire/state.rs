@@ -79,6 +79,7 @@ pub struct WireState {
     ended: AtomicU64,
     reading: AtomicU8,
     buffered: AtomicBool,
+    body_begun: AtomicBool,
     /// 0, or one more than the refusal's place in [`Refusal::ALL`].
     refusal: AtomicU8,
     gate: AtomicU8,
@@ -126,6 +127,12 @@ impl WireState {
     /// [`WireState::begun`], a pipelined request waits, here or in hyper's own buffer.
     pub fn heads(&self) -> u64 {
         self.heads.load(Ordering::Relaxed)
+    }
+
+    /// Whether bytes of the body of the last request begun were read.
+    pub fn body_begun(&self) -> bool {
+        // A further head stands behind a whole body.
+        self.heads() > self.begun() || self.body_begun.load(Ordering::Relaxed)
     }
 
     /// Requests begun so far.
@@ -212,6 +219,10 @@ impl WireState {
     pub(super) fn refuse(&self, refusal: Refusal) {
         self.refusal.store(refusal as u8 + 1, Ordering::Relaxed);
         self.add_heads(1, false);
+    }
+
+    pub(super) fn set_body_begun(&self, begun: bool) {
+        self.body_begun.store(begun, Ordering::Relaxed);
     }
 
     pub(super) fn publish(&self, reading: Reading, buffered: bool) {
