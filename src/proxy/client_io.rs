@@ -45,15 +45,13 @@ pub(super) struct IoState {
     pub(super) body_waits: Cell<bool>,
     /// The connection is closed for writing and waits for the client to have read all of it.
     pub(super) lingering: Cell<bool>,
-    /// Socket bytes moved either way, to tell progress from none.
-    pub(super) moved: Cell<u64>,
+    /// Requests up to this number had arrived when a drain's first real read found nothing more.
+    pub(super) last_in_time: Cell<Option<u64>>,
+    /// Set by the task: the client has stopped in the middle of its body.
+    pub(super) client_late: Cell<bool>,
 }
 
 impl IoState {
-    fn moved(&self, bytes: usize) {
-        self.moved.set(self.moved.get().wrapping_add(bytes as u64));
-    }
-
     /// Nothing is under way, nothing unread, nothing unflushed: closing loses nothing.
     pub(super) fn is_quiet(&self) -> bool {
         self.in_flight.get() == 0 && self.dry.get() && !self.dirty.get() && !self.lingering.get()
@@ -119,7 +117,6 @@ impl AsyncRead for ClientIo {
                 self.state.end_hidden.set(true);
                 return Poll::Pending;
             }
-            self.state.moved(read);
         }
         self.state.dry.set(false);
         polled
@@ -130,9 +127,6 @@ impl ClientIo {
     fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.state.dirty.set(true);
         self.state.blocked.set(polled.is_pending());
-        if let Poll::Ready(Ok(written)) = polled {
-            self.state.moved(written);
-        }
         polled
     }
 }

@@ -71,12 +71,15 @@ impl Proxy {
     }
 
     fn cut_all(&self) -> Vec<Cut> {
+        // Held all the while: a worker that closes the last connection at once must not publish the
+        // report before the losses stand in it.
+        let mut control = lock(&self.drain);
         let mut cut = Vec::new();
         self.each_connection(|entry| {
             cut.append(&mut entry.losses(&self.name));
             entry.tell(Order::Cut);
         });
-        lock(&self.drain).cut.extend_from_slice(&cut);
+        control.cut.extend_from_slice(&cut);
         cut
     }
 

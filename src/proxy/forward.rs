@@ -14,10 +14,11 @@ use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, Status
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use super::answer::{Failure, Refusal, answer};
+use super::answer::{Failure, answer};
 use super::body::{Gate, RequestBody, ResponseBody};
 use super::connect::{Protocol, Want};
 use super::exchange::{Client, ExchangeGuard};
+use super::handle::ProxyPhase;
 use super::headers::{RequestShape, set_protocol, to_client, to_upstream};
 use super::pool::{CheckoutError, Lease};
 use super::timer::Deadline;
@@ -40,12 +41,21 @@ pub(super) fn http1(
 ) -> impl Future<Output = Answer> + use<> {
     let begun = client.wire.begin_request();
     client.io.body_open.set(!request.body().is_end_stream());
+    client.io.client_late.set(false);
     let gated = matches!(begun, Begun::Request { gated: true });
-    let refusal = match begun {
-        Begun::Refused(refusal) => Some(refusal),
+    let failure = match begun {
+        Begun::Refused(refusal) => Some(Failure::Refused(refusal)),
+        Begun::Request { .. } if is_too_late(client) => Some(Failure::Draining),
         Begun::Request { .. } => None,
     };
-    take(client, request, refusal, gated)
+    take(client, request, failure, gated)
+}
+
+/// Whether the request just begun came after the drain had looked for the last ones: a client that
+/// goes on sending on a busy connection must not hold the drain up.
+fn is_too_late(client: &Client) -> bool {
+    client.proxy.phase() != ProxyPhase::Running
+        && client.io.last_in_time.get().is_some_and(|last| client.wire.begun() > last)
 }
 
 /// Takes a request of an HTTP/2 client.
@@ -61,7 +71,7 @@ pub(super) fn http2(
 fn take(
     client: &Rc<Client>,
     request: Request<Incoming>,
-    refusal: Option<Refusal>,
+    failure: Option<Failure>,
     gated: bool,
 ) -> impl Future<Output = Answer> + use<> {
     let guard = ExchangeGuard::begin(client, request.method(), request.uri(), gated);
@@ -71,8 +81,8 @@ fn take(
             method: request.method().clone(),
             guard,
         };
-        Ok(match refusal {
-            Some(refusal) => forward.fail(Failure::Refused(refusal)),
+        Ok(match failure {
+            Some(failure) => forward.fail(failure),
             None => forward.run(request).await,
         })
     }
@@ -171,7 +181,8 @@ impl Forward {
             let error = match sent {
                 Ok(Ok(response)) => return Ok(Sent { response, lease }),
                 Ok(Err(error)) => error,
-                Err(Late) => return Err(Failure::Late(upstream.name().clone())),
+                Err(GaveUp::Target) => return Err(Failure::Late(upstream.name().clone())),
+                Err(GaveUp::Client) => return Err(Failure::RequestLate),
             };
             drop(lease);
             match (error, repeat) {
@@ -184,6 +195,7 @@ impl Forward {
                     parts = saved;
                     body = RequestBody::empty(&self.guard);
                 }
+                (SendError::Gone, _) => return Err(Failure::Internal),
                 (error, _) => {
                     self.log_failure(upstream, &error);
                     return Err(Failure::Broken(upstream.name().clone()));
@@ -252,7 +264,7 @@ impl Forward {
         }
         self.guard.not_upgraded();
         let unread = client.io.body_open.get();
-        let is_refused = matches!(failure, Failure::Refused(_));
+        let is_refused = matches!(failure, Failure::Refused(_) | Failure::Draining);
         self.close_if_leaving(&mut parts.headers, is_refused || unread);
         self.guard.answered(parts.status);
         Response::from_parts(parts, ResponseBody::own(body, Some(self.guard)))
@@ -315,8 +327,11 @@ fn listen_for_continue(parts: &mut request::Parts, protocol: Protocol, gate: &Ar
     }
 }
 
-/// The target did not answer in time.
-struct Late;
+/// Who let the other one wait for too long.
+enum GaveUp {
+    Target,
+    Client,
+}
 
 /// How long an answer is waited for. An upload that makes progress or waits for its client does
 /// not count against the target.
@@ -338,14 +353,17 @@ impl<'a> Patience<'a> {
         }
     }
 
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Late> {
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<GaveUp> {
         self.look_for_body(cx);
+        if self.forward.guard.client.io.client_late.get() {
+            return Poll::Ready(GaveUp::Client);
+        }
         ready!(self.deadline.poll_passed(cx));
         let guard = &self.forward.guard;
         let sent = guard.exchange.bytes_in.load(Ordering::Relaxed);
         let progress = std::mem::replace(&mut self.sent, sent) != sent;
         if !progress && !guard.exchange.awaits_client.load(Ordering::Relaxed) {
-            return Poll::Ready(Late);
+            return Poll::Ready(GaveUp::Target);
         }
         self.deadline.set(guard.client.worker.limits.first_byte_timeout);
         let _ = self.deadline.poll_passed(cx);

@@ -52,18 +52,13 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Failure, Refusal, answer};
-pub use connect::{ConnectError, Connected, Protocol, Step, UpstreamIo, Want, connect};
 pub use counters::{LATENCY_BOUNDS, LatencyHistogram};
 pub use drain::DrainReport;
 pub use handle::{ProxyHandle, ProxyPhase, ProxySpec};
-pub use headers::{
-    ClientFacts, RequestShape, clean_trailers, set_protocol, to_client, to_upstream,
-};
 pub use limits::Limits;
 pub use listen::{BindError, BoundListener, bind};
 pub use plane::{Plane, PlaneError, PlaneSettings};
 pub use table::{ConnectionState, ConnectionView, ExchangeView};
 pub use upstream::{Upstream, UpstreamError};
 pub use via::ViaId;
-pub use wire::{Begun, GuardedIo, WireLimits, WirePhase, WireProtocol, WireState};
+pub use wire::WireLimits;

@@ -177,8 +177,11 @@ impl Pool {
             return Ok(lease);
         }
         let guard = UpstreamGuard::new(proxy);
-        let Connected { io, protocol, .. } =
+        let Connected { io, protocol, peer } =
             connect(upstream, self.limits.connect_timeout, want).await?;
+        tracing::debug!(
+            service = %proxy.name, target = upstream.name().as_str(), address = %peer, ?protocol,
+        );
         match protocol {
             Protocol::H1 => {
                 let connection =

@@ -64,6 +64,9 @@ impl Watch {
         if io.closing.get() && io.is_quiet() {
             return Verdict::Close;
         }
+        if io.closing.get() && io.dry.get() && io.last_in_time.get().is_none() {
+            io.last_in_time.set(Some(self.client.wire.heads()));
+        }
         // hyper does not read again when an answer is through, if its last read found nothing: the
         // end of the stream, or the real look that a close needs, would wait for a wake-up that
         // may never come.
@@ -87,6 +90,11 @@ impl Watch {
         }
     }
 
+    /// Socket bytes both ways.
+    fn moved(&self) -> u64 {
+        self.client.wire.bytes_read().wrapping_add(self.client.wire.bytes_written())
+    }
+
     fn current(&self) -> ConnectionState {
         if self.client.io.in_flight.get() > 0 {
             return ConnectionState::InFlight;
@@ -102,7 +110,8 @@ impl Watch {
 
     fn set_deadline(&self, state: ConnectionState) {
         let limits = &self.client.worker.limits;
-        self.moved.set(self.client.io.moved.get());
+        self.moved.set(self.moved());
+        self.client.io.client_late.set(false);
         self.end_seen.set(false);
         self.client.io.end_hidden.set(false);
         self.client.io.end_released.set(false);
@@ -132,7 +141,8 @@ impl Watch {
                 }
             }
             ConnectionState::InFlight => {
-                let progress = self.moved.replace(io.moved.get()) != io.moved.get();
+                let moved = self.moved();
+                let progress = self.moved.replace(moved) != moved;
                 if self.end_seen.get() && !progress && !io.blocked.get() {
                     // Half-closed, and nothing came of it: the client is taken to be gone.
                     io.end_released.set(true);
@@ -142,8 +152,12 @@ impl Watch {
                 // Over HTTP/2 one silent stream is no reason to end the others; its pings find out
                 // whether the client is there at all.
                 let awaited = !self.client.http2.get() && self.client.entry.awaits_client();
-                let stalled = io.blocked.get() || awaited;
-                if stalled && !progress {
+                if awaited && !progress && !io.client_late.replace(true) {
+                    // If nothing was answered yet, the request itself says 408 in the next poll.
+                    self.deadline.set(limits.linger_timeout);
+                    return Verdict::Again;
+                }
+                if (io.blocked.get() || awaited) && !progress {
                     return Verdict::Close;
                 }
                 self.deadline.set(match self.end_seen.get() {

@@ -262,3 +262,34 @@ fn connections_kept_to_the_target_are_closed_with_the_drain() {
     bench.drain(PATIENCE);
     hear.recv_timeout(PATIENCE).expect("the kept connection is closed");
 }
+
+#[test]
+fn a_request_that_comes_after_the_drain_began_is_answered_503_behind_the_one_in_flight() {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let origin = Origin::new(move |mut wire| {
+        wire.message();
+        wire.send("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhalf").unwrap();
+        let _ = wait.lock().unwrap().recv();
+        wire.send("more").unwrap();
+        wire.rest();
+    });
+    let bench = Bench::with(&origin.url(), Limits::default(), 1);
+    let mut client = bench.client();
+    client.send(GET).unwrap();
+    client.head().unwrap();
+    assert_eq!(client.exactly(4).unwrap(), b"half");
+    let mut idle = bench.client();
+    bench.until("both are here", |handle| handle.connections().len() == 2);
+    bench.handle.begin_drain(PATIENCE);
+    assert_eq!(idle.rest(), b"");
+    // The one worker has closed the idle connection: it has looked at this one, too.
+    bench.until("one is left", |handle| handle.connections().len() == 1);
+    client.send(GET).unwrap();
+    go.send(()).unwrap();
+    assert_eq!(client.exactly(4).unwrap(), b"more");
+    let answer = client.message().unwrap();
+    assert_eq!((answer.status(), answer.field("connection")), (503, Some("close")));
+    assert_eq!(client.rest(), b"");
+    assert_eq!(bench.drain(PATIENCE).cut, []);
+}

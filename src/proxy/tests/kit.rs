@@ -41,7 +41,7 @@ impl Origin {
     pub(super) fn serving(answer: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static) -> Self {
         Self::new(move |mut wire| {
             while let Some(request) = wire.message() {
-                if wire.send(&answer(&request)).is_err() {
+                if wire.send(answer(&request)).is_err() {
                     return;
                 }
             }

@@ -52,8 +52,12 @@ fn a_client_that_stops_in_the_middle_of_its_body_is_given_up() {
     let bench = Bench::with(&origin.url(), limits, 1);
     let mut client = bench.client();
     client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf").unwrap();
+    let answer = client.message().unwrap();
+    assert_eq!((answer.status(), answer.field("connection")), (408, Some("close")));
     assert_eq!(client.rest(), b"");
+    drop(client);
     bench.until("nothing is left", |handle| handle.counters().connections == 0);
+    assert_eq!(bench.handle.counters().upstream_failures, 0, "that was not the target's fault");
 }
 
 #[test]

@@ -103,12 +103,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedIo<S> {
         &self.state
     }
 
-    /// The socket, for its address and for a look at waiting bytes; reading from it would break
-    /// the framing.
-    pub fn get_ref(&self) -> &S {
-        &self.io
-    }
-
     /// The socket, and bytes that were read from it and not handed on: for a tunnel that copies
     /// by itself, after [`WireState::tunnel`].
     pub fn into_parts(mut self) -> (S, Vec<u8>) {
@@ -121,11 +115,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedIo<S> {
     ///
     /// # Errors
     /// Those of the socket.
-    pub async fn sniff(&mut self) -> io::Result<WireProtocol> {
-        std::future::poll_fn(|cx| self.poll_sniff(cx)).await
-    }
-
-    /// See [`GuardedIo::sniff`].
     pub fn poll_sniff(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<WireProtocol>> {
         match self.mode {
             Mode::Sniff => {}
