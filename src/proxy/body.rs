@@ -148,7 +148,10 @@ pub(super) struct ResponseBody {
 enum Source {
     /// pmctl's own, or nothing.
     Own(Option<Bytes>),
-    Target { body: Incoming, lease: Option<Lease> },
+    Target {
+        body: Incoming,
+        lease: Option<Lease>,
+    },
     /// The target broke off.
     Broken,
 }
