@@ -1,8 +1,12 @@
 //! A server starts what is wanted, stops on every stop signal with nothing left, and the next one
 //! finds everything as it was.
 
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use rustix::process::Signal;
 
 use crate::support::{
@@ -176,6 +180,54 @@ fn a_server_started_under_nohup_outlives_the_end_of_its_terminal() {
     server.signal(Signal::TERM);
     assert_eq!(server.wait_exit(), 0, "{server}");
     assert!(!server.stderr().contains("SIGHUP"), "{server}");
+}
+
+#[test]
+fn a_terminal_that_takes_no_more_lines_does_not_keep_a_stopped_server() {
+    let pmctl = Pmctl::new();
+    let stuck = pmctl.work().join("stuck");
+    pmctl.shell("mkfifo stuck").expect(0);
+    let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).expect("a flag of open");
+    let mut open = File::options();
+    let mut pipe = open.read(true).write(true).custom_flags(nonblocking).open(stuck).unwrap();
+    let full = loop {
+        if let Err(error) = pipe.write(b"x") {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    let wrapper = ["sh", "-c", "exec \"$@\" 2>stuck", "sh"];
+    let mut server = Server::spawn(&pmctl, &wrapper, &["-vv"]);
+    server.wait_ready();
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait_exit(), 0, "{server}");
+}
+
+#[test]
+fn a_stop_is_heard_while_a_start_waits_for_a_lock() {
+    let pmctl = Pmctl::new();
+    pmctl.add("web", free_port(), "http://127.0.0.1:9");
+    for lock in ["default", "writer"] {
+        let path = format!("{}.{lock}.lock", pmctl.database().display());
+        let held = File::open(path).expect("the lock file");
+        held.lock().expect("the lock");
+        let mut server = Server::spawn(&pmctl, &[], &["--timeout", "2h"]);
+        wait_until("the start", || match signals_are_heard(server.pid()) {
+            true => Ok(()),
+            false => Err(format!("{server}")),
+        });
+        server.signal(Signal::TERM);
+        // Waiting to its end would be a failure, and for the writers' lock take two hours.
+        assert_eq!(server.wait_exit(), 0, "{server}");
+    }
+}
+
+/// Whether the process catches SIGTERM.
+fn signals_are_heard(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (Signal::TERM.as_raw() - 1)) != 0)
 }
 
 #[test]
