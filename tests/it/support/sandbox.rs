@@ -60,6 +60,9 @@ impl Pmctl {
         env.insert("PATH".to_owned(), std::env::var("PATH").unwrap_or_default());
         let database = format!("sqlite://{}", dir.path().join("state/pmctl.db").display());
         env.insert("PMCTL_DATABASE_URL".to_owned(), database);
+        // A commit waits for the disk, which other tests and builds may keep busy for seconds: a
+        // test that is about the timeout names its own.
+        env.insert("PMCTL_TIMEOUT".to_owned(), "30s".to_owned());
         Self { env, program: PathBuf::from(env!("CARGO_BIN_EXE_pmctl")), uid: None, dir }
     }
 
