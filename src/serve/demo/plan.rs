@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use super::upstream;
@@ -35,10 +35,7 @@ impl DemoPlan {
     pub fn new() -> io::Result<Self> {
         let name = format!("pmctl-demo-{}", uuid::Uuid::new_v4().simple());
         let directory = std::env::temp_dir().join(name);
-        let mut builder = fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&directory)?;
+        create_private(&directory)?;
         Ok(Self { directory })
     }
 
@@ -55,6 +52,18 @@ impl Drop for DemoPlan {
             tracing::warn!(%directory, %error, "the demo's directory stays");
         }
     }
+}
+
+#[cfg(unix)]
+fn create_private(directory: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().mode(0o700).create(directory)
+}
+
+/// The temporary directory of a Windows user is that user's own.
+#[cfg(not(unix))]
+fn create_private(directory: &Path) -> io::Result<()> {
+    fs::create_dir(directory)
 }
 
 /// Starts the upstreams and registers the services.
