@@ -1,10 +1,10 @@
 //! Keeps the bound of a shutdown when the async runtime cannot: an operating-system thread that
 //! ends the process itself.
 
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant};
 #[cfg(windows)]
 use std::process;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use super::StopWatch;

@@ -185,7 +185,11 @@ fn complain(proxy: &Proxy, error: &io::Error) {
 
 /// Gives an accepted connection to a worker, or refuses it.
 fn deal(worker: &Rc<Worker>, proxy: &Arc<Proxy>, stream: TcpStream, peer: SocketAddr) {
-    if proxy.connections.load(Ordering::Acquire) >= proxy.limits.max_connections_per_service {
+    let limits = &proxy.limits;
+    let all: usize = worker.handles.iter().map(|w| w.load.load(Ordering::Relaxed)).sum();
+    if proxy.connections.load(Ordering::Acquire) >= limits.max_connections_per_service
+        || all >= limits.max_connections
+    {
         refuse(worker, proxy, stream);
         return;
     }

@@ -32,6 +32,9 @@ pub struct Limits {
     pub pool_max_idle: usize,
     /// Client connections of one service; further ones are answered 503.
     pub max_connections_per_service: usize,
+    /// Client connections of all services together; further ones are answered 503. What keeps
+    /// descriptors free for the rest of the process.
+    pub max_connections: usize,
     /// Streams one HTTP/2 client connection may have open.
     pub max_streams: u32,
     /// Largest request head, target and fields.
@@ -51,6 +54,7 @@ impl Default for Limits {
             pool_idle_timeout: Duration::from_secs(60),
             pool_max_idle: 256,
             max_connections_per_service: 10_000,
+            max_connections: usize::MAX,
             max_streams: 256,
             wire: WireLimits::default(),
         }

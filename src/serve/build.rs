@@ -28,7 +28,8 @@ const REPAIR_WAIT: Duration = Duration::from_secs(15);
 /// Between two looks at a lock that a repair holds.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Descriptors kept free for the control plane, the database and upstream connections.
+/// Descriptors kept free for the control plane, the database, locks and logs; a quarter of them all
+/// where that is less.
 const DESCRIPTOR_RESERVE: u64 = 256;
 
 /// Ports after a taken control port that a demo tries.
@@ -64,7 +65,7 @@ pub async fn prepare(
     if !listen.ip().is_loopback() {
         return Err(Fault::usage(text::serve::control_address_not_loopback(listen)));
     }
-    let limit = host::raise_descriptor_limit();
+    let descriptors = Descriptors::share(host::raise_descriptor_limit().map(|limit| limit.now));
     let location = Location::from_url(&settings.database_url).map_err(store_fault)?;
     let node = settings.node_name.clone();
     let mut stopping = stop.watch();
@@ -90,7 +91,7 @@ pub async fn prepare(
     let url = control.url();
     lock.set_url(&url).map_err(store_fault)?;
 
-    let plane = start_plane(settings)?;
+    let plane = start_plane(settings, &descriptors)?;
     let identity = lock.holder().identity.clone();
     let row = NodeRow {
         name: node.clone(),
@@ -114,7 +115,7 @@ pub async fn prepare(
         database_uuid: Some(store.uuid().to_owned()),
     };
     let serve = &settings.serve;
-    let proxies = Proxies::new(plane);
+    let proxies = Proxies::new(plane, descriptors.listeners);
     let server = Arc::new(Server::new(
         node_id,
         view,
@@ -128,8 +129,8 @@ pub async fn prepare(
     let mut attention = Vec::new();
     // Two sockets a service where both address families are listened on, a pair a connection.
     let needed = services * 2 + DESCRIPTOR_RESERVE;
-    if let Some(limit) = limit.filter(|limit| limit.now < needed) {
-        attention.push(text::serve::descriptors_short(limit.now, services, needed));
+    if let Some(short) = descriptors.total.filter(|total| *total < needed) {
+        attention.push(text::serve::descriptors_short(short, services, needed));
     }
     Ok(Some(Prepared {
         server,
@@ -147,6 +148,28 @@ pub async fn prepare(
         demo_notes,
         attention,
     }))
+}
+
+/// How the file descriptors of the process are shared out, so that a flood of connections or services
+/// leaves the control plane and the database theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Descriptors {
+    /// All of them; `None` where the platform sets no limit.
+    total: Option<u64>,
+    /// Listening sockets at most.
+    listeners: usize,
+    /// Client connections at most, each with one to its target.
+    connections: usize,
+}
+
+impl Descriptors {
+    fn share(total: Option<u64>) -> Self {
+        let Some(all) = total else {
+            return Self { total, listeners: usize::MAX, connections: usize::MAX };
+        };
+        let usable = usize::try_from(all - DESCRIPTOR_RESERVE.min(all / 4)).unwrap_or(usize::MAX);
+        Self { total, listeners: usable / 2, connections: usable / 4 }
+    }
 }
 
 /// The owner's lock. A live holder refuses at once; a repair is waited for.
@@ -244,25 +267,44 @@ async fn bind_control(
     })
 }
 
-fn start_plane(settings: &Settings) -> Result<Plane, Fault> {
-    let plane =
-        PlaneSettings { workers: settings.serve.workers, limits: limits(&settings.serve.limits) };
+fn start_plane(settings: &Settings, descriptors: &Descriptors) -> Result<Plane, Fault> {
+    let plane = PlaneSettings {
+        workers: settings.serve.workers,
+        limits: limits(&settings.serve.limits, descriptors),
+    };
     Plane::start(plane)
         .map_err(|error| Fault::caused(FaultKind::Internal, text::serve::plane_failed(), &error))
 }
 
-fn limits(configured: &LimitSettings) -> Limits {
+fn limits(configured: &LimitSettings, descriptors: &Descriptors) -> Limits {
     Limits {
         header_timeout: configured.header_timeout,
         connect_timeout: configured.connect_timeout,
         first_byte_timeout: configured.first_byte_timeout,
         idle_timeout: configured.idle_timeout,
         max_connections_per_service: configured.max_connections,
+        max_connections: descriptors.connections,
         wire: WireLimits {
             // Its upper bound is a mebibyte.
             max_head_bytes: u32::try_from(configured.max_head_bytes).unwrap_or(u32::MAX),
             ..WireLimits::default()
         },
         ..Limits::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_and_connections_never_take_the_reserve() {
+        for total in [0, 64, 300, 1_024, 1_048_576] {
+            let share = Descriptors::share(Some(total));
+            let taken = (share.listeners + 2 * share.connections) as u64;
+            let reserve = DESCRIPTOR_RESERVE.min(total / 4);
+            assert!(taken + reserve <= total, "{total}: {share:?}");
+        }
+        assert_eq!(Descriptors::share(None).connections, usize::MAX);
     }
 }

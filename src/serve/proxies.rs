@@ -26,6 +26,8 @@ pub(super) struct Proxies {
     plane: Plane,
     via: ViaId,
     running: Mutex<Table>,
+    /// Listening sockets at most.
+    max_listeners: usize,
 }
 
 #[derive(Default)]
@@ -37,8 +39,8 @@ struct Table {
 }
 
 impl Proxies {
-    pub(super) fn new(plane: Plane) -> Self {
-        Self { plane, via: ViaId::random(), running: Mutex::default() }
+    pub(super) fn new(plane: Plane, max_listeners: usize) -> Self {
+        Self { plane, via: ViaId::random(), running: Mutex::default(), max_listeners }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -83,6 +85,11 @@ impl Proxies {
     /// those alive until its drain is over.
     pub(super) async fn start(&self, service: &Service) -> Result<(), Fault> {
         let upstream = self.upstream(service)?;
+        let taken: usize = self.alive().iter().map(|running| sockets(running.bind)).sum();
+        if taken.saturating_add(sockets(service.bind)) > self.max_listeners {
+            let message = text::ops::too_many_descriptors(service.port);
+            return Err(Fault::new(FaultKind::Precondition, message));
+        }
         let listener = bind(service.bind, service.port).await?;
         self.spawn(service, upstream, listener)
     }
@@ -116,6 +123,14 @@ impl Proxies {
     /// Ends the data plane's threads once its proxies are gone.
     pub(super) fn stop_plane(&self) {
         self.plane.stop();
+    }
+}
+
+/// Listening sockets of a proxy at most: one for each address family.
+fn sockets(bind: Option<IpAddr>) -> usize {
+    match bind {
+        None => 2,
+        Some(_) => 1,
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Pmctl, Script, Upstream, Wire, anonymous_memory, free_port, free_ports, is_listening, noise,
+    Pmctl, Script, Server, Upstream, Wire, anonymous_memory, free_port, free_ports, is_listening,
+    noise,
 };
 
 const MIB: usize = 1 << 20;
@@ -149,4 +150,33 @@ fn a_reader_that_stands_still_holds_its_target_and_not_memory() {
     assert_small(server.pid());
     drop((client, origin));
     server.stop();
+}
+
+#[test]
+fn few_descriptors_fail_services_but_never_the_control_plane() {
+    let (pmctl, ports) = (Pmctl::new(), free_ports(80));
+    for port in &ports {
+        let (name, port) = (format!("service {port}"), port.to_string());
+        pmctl.ok(&["service", "add", &name, "--port", &port, "--target", "t=http://127.0.0.1:9"]);
+    }
+    let few = ["sh", "-c", "ulimit -n 120; exec \"$@\"", "sh"];
+    let mut server = Server::spawn(&pmctl, &few, &[]);
+    server.wait_ready();
+    let status = pmctl.json(&["status"]);
+    let counts = &status["counts"];
+    let (running, failed) = (counts["running"].as_u64(), counts["failed"].as_u64());
+    assert_eq!(running.zip(failed).map(|(r, f)| r + f), Some(80), "{status}");
+    assert!(running > Some(0) && failed > Some(0), "{counts}");
+    assert!(status["attention"].to_string().contains("file descriptors"), "{status}");
+    // More clients than there are descriptors: some are refused, the control plane is not.
+    let up = status["services"].as_array().expect("services");
+    let up = up.iter().find(|s| s["actual"] == "running").expect("a running service");
+    let port = u16::try_from(up["port"].as_u64().expect("a port")).expect("a port");
+    let crowd: Vec<Wire> = (0..100).map(|_| Wire::to(port)).collect();
+    for _ in 0..3 {
+        pmctl.ok(&["--no-fallback", "ports", "status"]);
+    }
+    drop(crowd);
+    server.stop();
+    assert!(pmctl.rows().values().all(|(_, actual)| actual == "stopped"));
 }
