@@ -137,9 +137,12 @@ async fn serve_http1(client: &Rc<Client>, watch: Watch, io: Io) {
     }
 }
 
+/// What hyper would spawn for one stream.
+type StreamTask = Pin<Box<dyn Future<Output = ()>>>;
+
 /// Keeps the streams of an HTTP/2 connection inside its task: they end when it does.
 #[derive(Clone, Default)]
-struct Streams(Rc<RefCell<Vec<Pin<Box<dyn Future<Output = ()>>>>>>);
+struct Streams(Rc<RefCell<Vec<StreamTask>>>);
 
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Streams {
     fn execute(&self, stream: F) {
@@ -202,7 +205,7 @@ const SEND_BUFFER: usize = 256 * 1024;
 fn poll_streams(
     cx: &mut Context<'_>,
     started: &Streams,
-    streams: &mut FuturesUnordered<Pin<Box<dyn Future<Output = ()>>>>,
+    streams: &mut FuturesUnordered<StreamTask>,
 ) {
     loop {
         streams.extend(started.0.borrow_mut().drain(..));

@@ -43,7 +43,7 @@ impl Origin {
     ) -> Self {
         Self::new(move |mut wire| {
             while let Some(request) = wire.message() {
-                if wire.send(&answer(&request)).is_err() {
+                if wire.send(answer(&request)).is_err() {
                     return;
                 }
             }
