@@ -149,6 +149,9 @@ enum Source {
     /// pmctl's own, or nothing.
     Own(Option<Bytes>),
     Target { body: Incoming, lease: Option<Lease> },
+    /// The target broke off, and the client's connection is to hear of it. It closes then and drops
+    /// what it has not written, so what came before is let out first.
+    Breaking(BodyError),
     /// The target broke off.
     Broken,
 }
@@ -192,14 +195,21 @@ impl Body for ResponseBody {
             Source::Target { body, lease: None } => Pin::new(body)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(BodyError::Hyper))),
+            Source::Breaking(_) if is_held_up(this.guard.as_ref()) => return Poll::Pending,
+            Source::Breaking(_) => match std::mem::replace(&mut this.source, Source::Broken) {
+                Source::Breaking(error) => return Poll::Ready(Some(Err(error))),
+                _ => return Poll::Ready(None),
+            },
             Source::Broken => return Poll::Ready(None),
         };
         let mut frame = match ready!(polled) {
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {
-                // What is left of the connection is of no use; the guard tells the loss.
-                this.source = Source::Broken;
-                return Poll::Ready(Some(Err(error)));
+                // What is left of the connection is of no use; the guard tells the loss. hyper
+                // flushes behind this poll.
+                this.source = Source::Breaking(error);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             None => {
                 this.release_at_end();
@@ -225,7 +235,7 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Own(bytes) => bytes.is_none(),
             Source::Target { body, .. } => body.is_end_stream(),
-            Source::Broken => false,
+            Source::Breaking(_) | Source::Broken => false,
         }
     }
 
@@ -234,9 +244,14 @@ impl Body for ResponseBody {
             Source::Own(Some(bytes)) => SizeHint::with_exact(bytes.len() as u64),
             Source::Own(None) => SizeHint::with_exact(0),
             Source::Target { body, .. } => body.size_hint(),
-            Source::Broken => SizeHint::default(),
+            Source::Breaking(_) | Source::Broken => SizeHint::default(),
         }
     }
+}
+
+/// Whether a client of HTTP/1 takes no bytes for now; its socket wakes whoever writes to it.
+fn is_held_up(guard: Option<&ExchangeGuard>) -> bool {
+    guard.is_some_and(|guard| !guard.client.http2.get() && guard.client.io.blocked.get())
 }
 
 impl Drop for ResponseBody {
@@ -244,7 +259,7 @@ impl Drop for ResponseBody {
         let through = match &self.source {
             Source::Own(bytes) => bytes.is_none(),
             Source::Target { body, .. } => body.is_end_stream(),
-            Source::Broken => false,
+            Source::Breaking(_) | Source::Broken => false,
         };
         if through && let Some(guard) = &mut self.guard {
             guard.complete();
