@@ -359,11 +359,12 @@ impl<'a> Patience<'a> {
     /// a 100.
     fn look_for_body(&mut self, cx: &mut Context<'_>) {
         let Some((deadline, gate)) = &self.expect else { return };
-        let io = &self.forward.guard.client.io;
+        let client = &self.forward.guard.client;
+        let io = &client.io;
         if gate.is_open() {
             io.peek.set(false);
             self.expect = None;
-        } else if io.body_waits.get() {
+        } else if io.body_waits.get() || client.wire.body_begun() {
             io.peek.set(false);
             gate.open();
             self.expect = None;

@@ -184,7 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedIo<S> {
     fn judge_held(&mut self) {
         let accepted = self.scanner.accept(&self.held[self.ready..]);
         self.ready += accepted.passed;
-        self.state.add_heads(accepted.heads, accepted.gated);
+        self.state.passed(&accepted);
         self.stop_at(accepted.stop);
         self.publish();
     }
@@ -250,7 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedIo<S> {
             self.held = buf.filled()[before + accepted.passed..].to_vec();
             buf.set_filled(before + accepted.passed);
         }
-        self.state.add_heads(accepted.heads, accepted.gated);
+        self.state.passed(&accepted);
         self.stop_at(accepted.stop);
         self.publish();
         Poll::Ready(Ok((accepted.passed > 0).then_some(())))

@@ -37,6 +37,8 @@ pub(super) struct Accepted {
     pub(super) heads: u64,
     /// The last of those heads asks to leave HTTP.
     pub(super) gated: bool,
+    /// Bytes of a body among them, behind the last of those heads.
+    pub(super) body: bool,
     pub(super) stop: Stop,
 }
 
@@ -55,7 +57,7 @@ impl Scanner {
 
     /// Judges `bytes`, which begin with the first byte that was not passed yet.
     pub(super) fn accept(&mut self, bytes: &[u8]) -> Accepted {
-        let (mut passed, mut heads, mut gated) = (0, 0, false);
+        let (mut passed, mut heads, mut gated, mut body) = (0, 0, false, false);
         let stop = loop {
             let rest = &bytes[passed..];
             match &mut self.at {
@@ -65,6 +67,7 @@ impl Scanner {
                         passed += head.len;
                         heads += 1;
                         gated = head.upgrades;
+                        body = false;
                         self.gated = head.upgrades;
                         match head.body {
                             Body::Length(0) => self.message_end(),
@@ -80,30 +83,34 @@ impl Scanner {
                     // What does not fit a usize is longer than any slice.
                     let here = usize::try_from(*left).map_or(rest.len(), |n| n.min(rest.len()));
                     passed += here;
+                    body |= here > 0;
                     *left -= u64::try_from(here).unwrap_or_default();
                     match *left {
                         0 => self.message_end(),
                         _ => break Stop::More,
                     }
                 }
-                At::Chunks(chunks) => match chunks.scan(rest) {
-                    Progress::More => {
-                        passed = bytes.len();
-                        break Stop::More;
+                At::Chunks(chunks) => {
+                    body |= !rest.is_empty();
+                    match chunks.scan(rest) {
+                        Progress::More => {
+                            passed = bytes.len();
+                            break Stop::More;
+                        }
+                        Progress::Done(here) => {
+                            passed += here;
+                            self.message_end();
+                        }
+                        Progress::Broken(here) => {
+                            passed += here;
+                            break Stop::Broken;
+                        }
                     }
-                    Progress::Done(here) => {
-                        passed += here;
-                        self.message_end();
-                    }
-                    Progress::Broken(here) => {
-                        passed += here;
-                        break Stop::Broken;
-                    }
-                },
+                }
                 At::Gate => break Stop::Gate,
             }
         };
-        Accepted { passed, heads, gated, stop }
+        Accepted { passed, heads, gated, body, stop }
     }
 
     /// Goes on behind a request that did not leave HTTP.
@@ -147,7 +154,13 @@ mod tests {
             POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nGET / HTT\
             POST /3 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nT: x\r\n\r\n\
             \r\nGET /4 HTTP/1.0\r\n\r\n";
-        let all = Accepted { passed: stream.len(), heads: 4, gated: false, stop: Stop::More };
+        let all = Accepted {
+            passed: stream.len(),
+            heads: 4,
+            gated: false,
+            body: false,
+            stop: Stop::More,
+        };
         assert_eq!(accept(stream), all);
         let half = [&stream[..], b"GET /5"].concat();
         assert_eq!(accept(&half), all);
@@ -171,11 +184,23 @@ mod tests {
         let next = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
         let stream = [&upgrade[..], next].concat();
         let mut scanner = Scanner::new(WireLimits::default());
-        let held = Accepted { passed: upgrade.len(), heads: 1, gated: true, stop: Stop::Gate };
+        let held = Accepted {
+            passed: upgrade.len(),
+            heads: 1,
+            gated: true,
+            body: true,
+            stop: Stop::Gate,
+        };
         assert_eq!(scanner.accept(&stream), held);
         assert_eq!(scanner.accept(next).stop, Stop::Gate);
         scanner.resume();
-        let passed = Accepted { passed: next.len(), heads: 1, gated: false, stop: Stop::More };
+        let passed = Accepted {
+            passed: next.len(),
+            heads: 1,
+            gated: false,
+            body: false,
+            stop: Stop::More,
+        };
         assert_eq!(scanner.accept(next), passed);
     }
 }

@@ -5,6 +5,7 @@ use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
 
+use super::scan::Accepted;
 use crate::proxy::answer::Refusal;
 
 /// What a client's connection is at.
@@ -79,6 +80,8 @@ pub struct WireState {
     ended: AtomicU64,
     reading: AtomicU8,
     buffered: AtomicBool,
+    /// Bytes of the body behind the last head were passed.
+    body_begun: AtomicBool,
     /// 0, or one more than the refusal's place in [`Refusal::ALL`].
     refusal: AtomicU8,
     gate: AtomicU8,
@@ -126,6 +129,12 @@ impl WireState {
     /// [`WireState::begun`], a pipelined request waits, here or in hyper's own buffer.
     pub fn heads(&self) -> u64 {
         self.heads.load(Ordering::Relaxed)
+    }
+
+    /// Whether bytes of the body of the request that was begun last are here, read already.
+    pub fn body_begun(&self) -> bool {
+        // Behind a whole body a further head may have come.
+        self.heads() > self.begun() || self.body_begun.load(Ordering::Relaxed)
     }
 
     /// Requests begun so far.
@@ -198,6 +207,14 @@ impl WireState {
 
     pub(super) fn add_written(&self, bytes: usize) {
         add(&self.bytes_written, bytes);
+    }
+
+    /// Bytes were passed on.
+    pub(super) fn passed(&self, accepted: &Accepted) {
+        if accepted.heads > 0 || accepted.body {
+            self.body_begun.store(accepted.body, Ordering::Relaxed);
+        }
+        self.add_heads(accepted.heads, accepted.gated);
     }
 
     /// More heads were passed; `gated`: the last of them asks to leave HTTP.
