@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,6 +15,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
+use tokio::net::TcpStream;
 
 use super::body::BodyError;
 use super::connect::{ConnectError, Connected, Protocol, Want, connect};
@@ -65,6 +67,7 @@ pub(super) struct Kept {
 pub(super) struct Pool {
     kept: RefCell<HashMap<u64, Rc<Kept>>>,
     limits: Arc<Limits>,
+    control: Option<SocketAddr>,
 }
 
 /// A connection taken for one request.
@@ -84,6 +87,9 @@ pub(super) enum CheckoutError {
     /// A socket, but no HTTP on it.
     #[error("begin HTTP with the target")]
     Handshake(#[source] hyper::Error),
+    /// The socket leads to where this process takes orders.
+    #[error("forward to the control address")]
+    Control,
 }
 
 impl Lease {
@@ -134,8 +140,8 @@ impl Lease {
 }
 
 impl Pool {
-    pub(super) fn new(limits: Arc<Limits>) -> Self {
-        Self { kept: RefCell::default(), limits }
+    pub(super) fn new(limits: Arc<Limits>, control: Option<SocketAddr>) -> Self {
+        Self { kept: RefCell::default(), limits, control }
     }
 
     fn kept(&self, generation: u64) -> Rc<Kept> {
@@ -179,6 +185,9 @@ impl Pool {
         let guard = UpstreamGuard::new(proxy);
         let Connected { io, protocol, .. } =
             connect(upstream, self.limits.connect_timeout, want).await?;
+        if self.control.is_some_and(|control| leads_to(io.get_ref(), control)) {
+            return Err(CheckoutError::Control);
+        }
         match protocol {
             Protocol::H1 => {
                 let connection =
@@ -258,6 +267,13 @@ impl Kept {
         let shared = self.shared.take();
         drop((idle, shared));
     }
+}
+
+/// Whether the other end of `socket` is `address`, by whichever name it was called.
+fn leads_to(socket: &TcpStream, address: SocketAddr) -> bool {
+    socket.peer_addr().is_ok_and(|peer| {
+        (peer.ip().to_canonical(), peer.port()) == (address.ip().to_canonical(), address.port())
+    })
 }
 
 fn take_shared(kept: &Kept) -> Option<Lease> {

@@ -77,7 +77,7 @@ pub async fn prepare(
     let url = control.url();
     lock.set_url(&url).map_err(store_fault)?;
 
-    let plane = start_plane(settings)?;
+    let plane = start_plane(settings, control.address())?;
     let identity = lock.holder().identity.clone();
     let row = NodeRow {
         name: node.clone(),
@@ -101,7 +101,7 @@ pub async fn prepare(
         database_uuid: Some(store.uuid().to_owned()),
     };
     let serve = &settings.serve;
-    let proxies = Proxies::new(plane);
+    let proxies = Proxies::new(plane, control.address());
     let server = Arc::new(Server::new(
         node_id,
         view,
@@ -231,9 +231,12 @@ async fn bind_control(
     })
 }
 
-fn start_plane(settings: &Settings) -> Result<Plane, Fault> {
-    let plane =
-        PlaneSettings { workers: settings.serve.workers, limits: limits(&settings.serve.limits) };
+fn start_plane(settings: &Settings, control: SocketAddr) -> Result<Plane, Fault> {
+    let plane = PlaneSettings {
+        workers: settings.serve.workers,
+        limits: limits(&settings.serve.limits),
+        control: Some(control),
+    };
     Plane::start(plane)
         .map_err(|error| Fault::caused(FaultKind::Internal, text::serve::plane_failed(), &error))
 }

@@ -350,3 +350,14 @@ fn an_answer_framed_twice_arrives_whole() {
     let answer = bench.client().get("/");
     assert_eq!((answer.text().as_str(), answer.field("content-length")), ("0123456789", None));
 }
+
+#[test]
+fn nothing_is_forwarded_to_the_control_address_by_whatever_name() {
+    let origin = Origin::saying("an order was taken");
+    let port = origin.addr.port();
+    for host in ["127.0.0.1", "localhost", "0.0.0.0"] {
+        let url = format!("http://{host}:{port}");
+        let bench = Bench::beside(Some(origin.addr), &url, Limits::default(), 1);
+        assert_eq!(bench.client().get("/").status(), 508, "{host}");
+    }
+}

@@ -235,7 +235,17 @@ impl Bench {
     }
 
     pub(super) fn with(url: &str, limits: Limits, workers: usize) -> Self {
-        let plane = Plane::start(PlaneSettings { workers, limits }).unwrap();
+        Self::beside(None, url, limits, workers)
+    }
+
+    /// In a process that takes orders at `control`.
+    pub(super) fn beside(
+        control: Option<SocketAddr>,
+        url: &str,
+        limits: Limits,
+        workers: usize,
+    ) -> Self {
+        let plane = Plane::start(PlaneSettings { workers, limits, control }).unwrap();
         let listener = bind_number(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0).unwrap();
         let addr = listener.local_addrs()[0];
         let name: ServiceName = "dspapi".parse().unwrap();
