@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
@@ -18,7 +19,7 @@ use hyper::body::Incoming;
 use tokio::net::TcpStream;
 
 use super::body::BodyError;
-use super::connect::{ConnectError, Connected, Protocol, Want, connect};
+use super::connect::{ConnectError, Connected, Protocol, Step, Want, connect};
 use super::handle::Proxy;
 use super::limits::Limits;
 use super::timer;
@@ -144,8 +145,22 @@ impl Pool {
         Self { kept: RefCell::default(), limits, control }
     }
 
-    fn kept(&self, generation: u64) -> Rc<Kept> {
-        Rc::clone(self.kept.borrow_mut().entry(generation).or_default())
+    /// What is kept for `generation`. One that is over is not begun again by a request that comes
+    /// back for another connection: nobody would ever close what it leaves.
+    fn kept(&self, proxy: &Proxy, generation: u64) -> Rc<Kept> {
+        let mut all = self.kept.borrow_mut();
+        if let Some(kept) = all.get(&generation) {
+            return Rc::clone(kept);
+        }
+        let kept = Rc::new(Kept::default());
+        // Asked before the word of its end comes, or after; never in between, for that word is
+        // sent behind the change and heard on this thread.
+        if proxy.upstream.load().generation() == generation {
+            all.insert(generation, Rc::clone(&kept));
+        } else {
+            kept.over.set(true);
+        }
+        kept
     }
 
     /// A connection to `upstream`, `fresh` or the one that was used last.
@@ -157,7 +172,7 @@ impl Pool {
         fresh: bool,
     ) -> Result<Lease, CheckoutError> {
         let generation = upstream.generation();
-        let kept = self.kept(generation);
+        let kept = self.kept(proxy, generation);
         if !fresh && let Some(lease) = take(&kept, generation, want) {
             return Ok(lease);
         }
@@ -175,8 +190,18 @@ impl Pool {
     ) -> Result<Lease, CheckoutError> {
         let generation = upstream.generation();
         let shares = want == Want::Any && kept.speaks_h2.get();
+        let bound = self.limits.connect_timeout;
+        let begun = Instant::now();
         let _turn = match shares {
-            true => Some(kept.making.lock().await),
+            // Whoever waits behind others that connect in vain waits no longer than they.
+            true => match tokio::time::timeout(bound, kept.making.lock()).await {
+                Ok(turn) => Some(turn),
+                Err(_) => {
+                    let host = upstream.url().host().to_owned();
+                    let late = ConnectError::Timeout { host, step: Step::Connect, after: bound };
+                    return Err(late.into());
+                }
+            },
             false => None,
         };
         if shares && let Some(lease) = take_shared(&kept) {
@@ -184,7 +209,7 @@ impl Pool {
         }
         let guard = UpstreamGuard::new(proxy);
         let Connected { io, protocol, .. } =
-            connect(upstream, self.limits.connect_timeout, want).await?;
+            connect(upstream, bound.saturating_sub(begun.elapsed()), want).await?;
         if self.control.is_some_and(|control| leads_to(io.get_ref(), control)) {
             return Err(CheckoutError::Control);
         }
@@ -294,5 +319,53 @@ fn take(kept: &Rc<Kept>, generation: u64, want: Want) -> Option<Lease> {
             let kept = Rc::clone(kept);
             return Some(Lease::H1 { connection, kept, generation, reused: true });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::ServiceId;
+    use crate::proxy::handle::ProxySpec;
+    use crate::proxy::tests::kit::{block_on, upstream};
+
+    /// An address of nobody (RFC 5737), which is not connected to here.
+    const URL: &str = "h2c://192.0.2.1:9";
+
+    fn pool_of(first: &Upstream) -> (Pool, Arc<Proxy>) {
+        let limits = Limits { connect_timeout: Duration::from_millis(50), ..Limits::default() };
+        let limits = Arc::new(limits);
+        let name = "dspapi".parse().unwrap();
+        let spec = ProxySpec { id: ServiceId(1), name, upstream: first.clone() };
+        let proxy = Arc::new(Proxy::new(spec, Arc::clone(&limits), Arc::from([])));
+        (Pool::new(limits, None), proxy)
+    }
+
+    #[test]
+    fn nobody_waits_longer_for_the_connection_of_another_than_for_his_own() {
+        let target = upstream("blue", URL);
+        let (pool, proxy) = pool_of(&target);
+        block_on(async {
+            let kept = pool.kept(&proxy, target.generation());
+            kept.speaks_h2.set(true);
+            let _turn = kept.making.lock().await;
+            let refused = pool.checkout(&proxy, &target, Want::Any, false).await.err();
+            let Some(CheckoutError::Connect(ConnectError::Timeout { .. })) = refused else {
+                panic!("{refused:?}");
+            };
+        });
+    }
+
+    #[test]
+    fn nothing_is_kept_any_more_for_a_target_that_was_switched_away() {
+        let (old, new) = (upstream("blue", URL), upstream("green", URL));
+        let (pool, proxy) = pool_of(&old);
+        assert!(!pool.kept(&proxy, old.generation()).over.get());
+        proxy.upstream.store(Arc::new(new));
+        pool.forget(old.generation());
+        assert!(pool.kept(&proxy, old.generation()).over.get());
+        assert!(pool.kept.borrow().is_empty());
     }
 }

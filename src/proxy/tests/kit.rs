@@ -223,7 +223,7 @@ pub(super) fn quick() -> Limits {
     Limits::default()
 }
 
-pub(super) fn upstream(name: &str, url: &str) -> Upstream {
+pub(in crate::proxy) fn upstream(name: &str, url: &str) -> Upstream {
     let target =
         Target { url: url.parse().unwrap(), credentials: None, tls: UpstreamTls::default() };
     Upstream::new(&name.parse::<TargetName>().unwrap(), &target, &ViaId::random()).unwrap()
@@ -285,7 +285,7 @@ impl Drop for Bench {
     }
 }
 
-pub(super) fn block_on<F: Future>(future: F) -> F::Output {
+pub(in crate::proxy) fn block_on<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(future)
 }
