@@ -143,7 +143,7 @@ impl StopWatch {
     }
 
     async fn until(&mut self, reached: fn(&StopState) -> bool) {
-        if self.0.wait_for(|state| reached(state)).await.is_err() {
+        if self.0.wait_for(reached).await.is_err() {
             std::future::pending::<()>().await;
         }
     }

@@ -125,6 +125,8 @@ pub enum Failure {
     Broken(TargetName),
     /// No connection, or no first byte of the answer, in time. 504.
     Late(TargetName),
+    /// The target is where pmctl itself takes orders. 508.
+    Control(TargetName),
     /// The client asked for an upgrade and the target speaks HTTP/2 only. 501.
     NoUpgrade,
     /// The service is stopping. 503 with `Retry-After`.
@@ -144,6 +146,7 @@ impl Failure {
             Self::Refused(refusal) => refusal.status(),
             Self::Unreachable(_) | Self::Broken(_) => StatusCode::BAD_GATEWAY,
             Self::Late(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Control(_) => StatusCode::LOOP_DETECTED,
             Self::NoUpgrade => StatusCode::NOT_IMPLEMENTED,
             Self::Draining | Self::Full => StatusCode::SERVICE_UNAVAILABLE,
             Self::RequestLate => StatusCode::REQUEST_TIMEOUT,
@@ -158,6 +161,7 @@ impl Failure {
             Self::Unreachable(target) => text::upstream::target_unreachable(service, target),
             Self::Broken(target) => text::upstream::target_failed(target, service),
             Self::Late(target) => text::upstream::target_late(target, service),
+            Self::Control(target) => text::upstream::target_is_control(target, service),
             Self::NoUpgrade => text::upstream::upgrade_unsupported(service),
             Self::Draining => text::upstream::service_draining(service),
             Self::Full => text::upstream::service_full(service),

@@ -290,6 +290,7 @@ impl Forward {
         );
         match error {
             CheckoutError::Connect(error) => Failure::of_connect(error, upstream.name()),
+            CheckoutError::Control => Failure::Control(upstream.name().clone()),
             CheckoutError::Handshake(_) => Failure::Broken(upstream.name().clone()),
         }
     }

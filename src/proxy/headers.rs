@@ -173,7 +173,8 @@ pub fn set_protocol(
 /// HTTP/2 server ignores.
 ///
 /// # Errors
-/// [`Failure::Broken`] for a 101 that the client did not ask for.
+/// [`Failure::Broken`] for a 101 that the client did not ask for, and for a transfer coding other
+/// than `chunked`, which nobody asked for either and nobody here undoes.
 pub fn to_client(
     parts: &mut response::Parts,
     upstream: &Upstream,
@@ -189,6 +190,7 @@ pub fn to_client(
         }
         _ => None,
     };
+    one_framing(headers).ok_or_else(|| Failure::Broken(upstream.name().clone()))?;
     remove_hop_by_hop(headers);
     if let Some(upgrade) = upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -212,6 +214,29 @@ pub fn to_client(
         }
     }
     Ok(())
+}
+
+/// Leaves a response with one length at most. What its body was read by is the transfer coding
+/// where there is one (RFC 9112 section 6.3): a `Content-Length` beside it would cut the body off
+/// at the client. A length said several times is said once. `None`: an unknown coding.
+fn one_framing(headers: &mut HeaderMap) -> Option<()> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => {
+            let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+            let first = lengths.next().map(HeaderValue::as_bytes).unwrap_or_default();
+            if lengths.next().is_some() || first.contains(&b',') {
+                let one = first.split(|b| *b == b',').next().unwrap_or_default().trim_ascii();
+                let one = HeaderValue::from_bytes(one).ok()?;
+                headers.insert(CONTENT_LENGTH, one);
+            }
+        }
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            headers.remove(CONTENT_LENGTH);
+        }
+        _ => return None,
+    }
+    Some(())
 }
 
 /// Removes from trailers what may not stand there (RFC 9110 section 6.5.1): framing, routing,

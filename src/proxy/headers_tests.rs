@@ -318,7 +318,6 @@ fn a_response_is_freed_of_its_connection_and_mapped_to_the_client() {
     assert_eq!(
         listed(&parts.headers, &upstream),
         [
-            "content-length: 0",
             "content-location: /y",
             "location: http://shop:8080/x",
             "server: nginx",
@@ -371,4 +370,26 @@ fn trailers_carry_no_framing_routing_or_credentials() {
     let mut kept: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
     kept.sort_unstable();
     assert_eq!(kept, ["content-digest", "grpc-status", "x-checksum"]);
+}
+
+#[test]
+fn a_response_goes_on_with_the_one_length_its_body_was_read_by() {
+    let upstream = upstream("http://up:9000");
+    let framed = |fields: &[(&str, &str)]| {
+        let mut parts = response(200, fields);
+        to_client(&mut parts, &upstream, &shape(None)).map(|()| {
+            let lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
+            lengths.map(|length| length.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        })
+    };
+    let both = [("content-length", "5"), ("transfer-encoding", "Chunked")];
+    assert_eq!(framed(&both), Ok(vec![]));
+    assert_eq!(framed(&[("content-length", "5")]), Ok(vec!["5".to_owned()]));
+    let twice = [("content-length", "5"), ("content-length", "5")];
+    assert_eq!(framed(&twice), Ok(vec!["5".to_owned()]));
+    assert_eq!(framed(&[("content-length", "5, 5")]), Ok(vec!["5".to_owned()]));
+    for coding in ["gzip", "gzip, chunked", "identity"] {
+        let refused = framed(&[("transfer-encoding", coding)]);
+        assert_eq!(refused, Err(Failure::Broken(upstream.name().clone())), "{coding}");
+    }
 }

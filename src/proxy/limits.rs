@@ -21,7 +21,8 @@ pub struct Limits {
     /// How long a client may neither send an awaited part of its body nor take a part of the
     /// answer. A target that is silent in the middle of an answer (an event stream) is not bounded.
     pub body_idle_timeout: Duration,
-    /// How long a client that half-closed its connection is still answered without a byte moving.
+    /// How long a client that half-closed its connection is still answered without a byte moving,
+    /// and how long a client may stay silent in a tunnel whose target has ended.
     pub half_close_timeout: Duration,
     /// How long a connection is read from after its last answer, so that an unread request body
     /// does not make the operating system throw the answer away.

@@ -1,5 +1,6 @@
 //! The data plane: one thread with one runtime for each worker, apart from the control plane's.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -13,7 +14,7 @@ use super::handle::{Proxy, ProxyHandle, ProxySpec};
 use super::limits::Limits;
 use super::listen::BoundListener;
 use super::table::{ConnectionGuard, lock};
-use super::worker;
+use super::worker::{self, Worker};
 
 /// How the data plane is set up.
 #[derive(Clone, Debug)]
@@ -22,13 +23,16 @@ pub struct PlaneSettings {
     pub workers: usize,
     /// Bounds of every connection.
     pub limits: Limits,
+    /// Where this process takes orders, if it does. Nothing is forwarded there: whoever reaches a
+    /// proxy would pass for somebody on this machine.
+    pub control: Option<SocketAddr>,
 }
 
 impl Default for PlaneSettings {
     /// One worker for each core the process may use.
     fn default() -> Self {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { workers, limits: Limits::default() }
+        Self { workers, limits: Limits::default(), control: None }
     }
 }
 
@@ -110,6 +114,7 @@ impl WorkerHandle {
 struct Inner {
     workers: Arc<[WorkerHandle]>,
     limits: Arc<Limits>,
+    control: Option<SocketAddr>,
     next_home: AtomicUsize,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -135,6 +140,7 @@ impl Plane {
         let plane = Self(Arc::new(Inner {
             workers,
             limits,
+            control: settings.control,
             next_home: AtomicUsize::new(0),
             threads: Mutex::default(),
         }));
@@ -157,6 +163,7 @@ impl Plane {
     ) -> Result<JoinHandle<()>, PlaneError> {
         let workers = Arc::clone(&self.0.workers);
         let limits = Arc::clone(&self.0.limits);
+        let control = self.0.control;
         // A local runtime cannot move between threads: it is made on its own, which reports back.
         let (told, hear) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
@@ -171,7 +178,8 @@ impl Plane {
                     }
                 };
                 let _ = told.send(Ok(()));
-                runtime.block_on(worker::run(index, workers, limits, jobs));
+                let worker = Worker::new(index, workers, limits, control);
+                runtime.block_on(worker::run(worker, jobs));
             })
             .map_err(|source| PlaneError::Thread { worker: index, source })?;
         match hear.recv() {

@@ -6,17 +6,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
+use tokio::net::TcpStream;
 
 use super::body::BodyError;
-use super::connect::{ConnectError, Connected, Protocol, Want, connect};
+use super::connect::{ConnectError, Connected, Protocol, Step, Want, connect};
 use super::handle::Proxy;
 use super::limits::Limits;
 use super::timer;
@@ -65,6 +68,7 @@ pub(super) struct Kept {
 pub(super) struct Pool {
     kept: RefCell<HashMap<u64, Rc<Kept>>>,
     limits: Arc<Limits>,
+    control: Option<SocketAddr>,
 }
 
 /// A connection taken for one request.
@@ -84,6 +88,9 @@ pub(super) enum CheckoutError {
     /// A socket, but no HTTP on it.
     #[error("begin HTTP with the target")]
     Handshake(#[source] hyper::Error),
+    /// The socket leads to where this process takes orders.
+    #[error("forward to the control address")]
+    Control,
 }
 
 impl Lease {
@@ -134,12 +141,26 @@ impl Lease {
 }
 
 impl Pool {
-    pub(super) fn new(limits: Arc<Limits>) -> Self {
-        Self { kept: RefCell::default(), limits }
+    pub(super) fn new(limits: Arc<Limits>, control: Option<SocketAddr>) -> Self {
+        Self { kept: RefCell::default(), limits, control }
     }
 
-    fn kept(&self, generation: u64) -> Rc<Kept> {
-        Rc::clone(self.kept.borrow_mut().entry(generation).or_default())
+    /// What is kept for `generation`. One that is over is not begun again by a request that comes
+    /// back for another connection: nobody would ever close what it leaves.
+    fn kept(&self, proxy: &Proxy, generation: u64) -> Rc<Kept> {
+        let mut all = self.kept.borrow_mut();
+        if let Some(kept) = all.get(&generation) {
+            return Rc::clone(kept);
+        }
+        let kept = Rc::new(Kept::default());
+        // Asked before the word of its end comes, or after; never in between, for that word is
+        // sent behind the change and heard on this thread.
+        if proxy.upstream.load().generation() == generation {
+            all.insert(generation, Rc::clone(&kept));
+        } else {
+            kept.over.set(true);
+        }
+        kept
     }
 
     /// A connection to `upstream`, `fresh` or the one that was used last.
@@ -151,7 +172,7 @@ impl Pool {
         fresh: bool,
     ) -> Result<Lease, CheckoutError> {
         let generation = upstream.generation();
-        let kept = self.kept(generation);
+        let kept = self.kept(proxy, generation);
         if !fresh && let Some(lease) = take(&kept, generation, want) {
             return Ok(lease);
         }
@@ -169,8 +190,18 @@ impl Pool {
     ) -> Result<Lease, CheckoutError> {
         let generation = upstream.generation();
         let shares = want == Want::Any && kept.speaks_h2.get();
+        let bound = self.limits.connect_timeout;
+        let begun = Instant::now();
         let _turn = match shares {
-            true => Some(kept.making.lock().await),
+            // Whoever waits behind others that connect in vain waits no longer than they.
+            true => match tokio::time::timeout(bound, kept.making.lock()).await {
+                Ok(turn) => Some(turn),
+                Err(_) => {
+                    let host = upstream.url().host().to_owned();
+                    let late = ConnectError::Timeout { host, step: Step::Connect, after: bound };
+                    return Err(late.into());
+                }
+            },
             false => None,
         };
         if shares && let Some(lease) = take_shared(&kept) {
@@ -178,7 +209,10 @@ impl Pool {
         }
         let guard = UpstreamGuard::new(proxy);
         let Connected { io, protocol, peer } =
-            connect(upstream, self.limits.connect_timeout, want).await?;
+            connect(upstream, bound.saturating_sub(begun.elapsed()), want).await?;
+        if self.control.is_some_and(|control| leads_to(io.get_ref(), control)) {
+            return Err(CheckoutError::Control);
+        }
         tracing::debug!(
             service = %proxy.name, target = upstream.name().as_str(), address = %peer, ?protocol,
         );
@@ -270,6 +304,13 @@ impl Kept {
     }
 }
 
+/// Whether the other end of `socket` is `address`, by whichever name it was called.
+fn leads_to(socket: &TcpStream, address: SocketAddr) -> bool {
+    socket.peer_addr().is_ok_and(|peer| {
+        (peer.ip().to_canonical(), peer.port()) == (address.ip().to_canonical(), address.port())
+    })
+}
+
 fn take_shared(kept: &Kept) -> Option<Lease> {
     let shared = kept.shared.borrow();
     shared.as_ref().filter(|h2| h2.is_usable()).map(|h2| Lease::H2(h2.lease()))
@@ -288,5 +329,53 @@ fn take(kept: &Rc<Kept>, generation: u64, want: Want) -> Option<Lease> {
             let kept = Rc::clone(kept);
             return Some(Lease::H1 { connection, kept, generation, reused: true });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::ServiceId;
+    use crate::proxy::handle::ProxySpec;
+    use crate::proxy::tests::kit::{block_on, upstream};
+
+    /// An address of nobody (RFC 5737), which is not connected to here.
+    const URL: &str = "h2c://192.0.2.1:9";
+
+    fn pool_of(first: &Upstream) -> (Pool, Arc<Proxy>) {
+        let limits = Limits { connect_timeout: Duration::from_millis(50), ..Limits::default() };
+        let limits = Arc::new(limits);
+        let name = "dspapi".parse().unwrap();
+        let spec = ProxySpec { id: ServiceId(1), name, upstream: first.clone() };
+        let proxy = Arc::new(Proxy::new(spec, Arc::clone(&limits), Arc::from([])));
+        (Pool::new(limits, None), proxy)
+    }
+
+    #[test]
+    fn nobody_waits_longer_for_the_connection_of_another_than_for_his_own() {
+        let target = upstream("blue", URL);
+        let (pool, proxy) = pool_of(&target);
+        block_on(async {
+            let kept = pool.kept(&proxy, target.generation());
+            kept.speaks_h2.set(true);
+            let _turn = kept.making.lock().await;
+            let refused = pool.checkout(&proxy, &target, Want::Any, false).await.err();
+            let Some(CheckoutError::Connect(ConnectError::Timeout { .. })) = refused else {
+                panic!("{refused:?}");
+            };
+        });
+    }
+
+    #[test]
+    fn nothing_is_kept_any_more_for_a_target_that_was_switched_away() {
+        let (old, new) = (upstream("blue", URL), upstream("green", URL));
+        let (pool, proxy) = pool_of(&old);
+        assert!(!pool.kept(&proxy, old.generation()).over.get());
+        proxy.upstream.store(Arc::new(new));
+        pool.forget(old.generation());
+        assert!(pool.kept(&proxy, old.generation()).over.get());
+        assert!(pool.kept.borrow().is_empty());
     }
 }

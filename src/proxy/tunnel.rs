@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tokio::net::TcpStream;
 
 use super::exchange::ExchangeGuard;
 use super::table::Order;
+use super::timer::Deadline;
 use super::upstream_h1::Upgraded;
 
 /// Bytes moved at a time. The buffer is the worker's, so an idle tunnel holds none.
@@ -124,13 +126,43 @@ impl Pipe {
     }
 }
 
+/// A client that goes on alone: its target has said all, and may have closed rather than
+/// half-closed, which nobody can see. So the client has to send, or the tunnel is over.
+struct Alone {
+    deadline: Deadline,
+    bytes: u64,
+}
+
+impl Alone {
+    fn new(guard: &ExchangeGuard) -> Self {
+        let deadline = Deadline::after(guard.client.worker.limits.half_close_timeout);
+        Self { deadline, bytes: sent(guard) }
+    }
+
+    fn poll_over(&mut self, guard: &ExchangeGuard, cx: &Context<'_>) -> Poll<()> {
+        ready!(self.deadline.poll_passed(cx));
+        let bytes = sent(guard);
+        if std::mem::replace(&mut self.bytes, bytes) == bytes {
+            return Poll::Ready(());
+        }
+        self.deadline.set(guard.client.worker.limits.half_close_timeout);
+        // Set anew, so it must be asked again to wake this task.
+        self.deadline.poll_passed(cx)
+    }
+}
+
+fn sent(guard: &ExchangeGuard) -> u64 {
+    guard.exchange.bytes_in.load(Ordering::Relaxed)
+}
+
 fn keep_alive(socket: &TcpStream) {
     let probes = TcpKeepalive::new().with_time(KEEPALIVE_AFTER);
     // Without them the tunnel works all the same.
     let _ = SockRef::from(socket).set_tcp_keepalive(&probes);
 }
 
-/// Carries the tunnel until both directions have ended, one fails, or it is told to be cut.
+/// Carries the tunnel until both directions have ended, one fails, its target has ended and its
+/// client stays silent, or it is told to be cut.
 pub(super) async fn run(pending: PendingTunnel, mut client: TcpStream, early: &[&[u8]]) {
     let PendingTunnel { upstream, mut guard } = pending;
     let Upgraded { io: mut target, early: target_early, guard: open } = upstream;
@@ -138,6 +170,7 @@ pub(super) async fn run(pending: PendingTunnel, mut client: TcpStream, early: &[
     keep_alive(target.get_ref());
     let (mut inward, mut outward) = (Pipe::new(early), Pipe::new(&[&target_early]));
     drop::<Bytes>(target_early);
+    let mut alone = None;
     let ended = poll_fn(|cx| {
         let entry = &guard.client.entry;
         if entry.order(cx.waker()) == Order::Cut {
@@ -148,9 +181,14 @@ pub(super) async fn run(pending: PendingTunnel, mut client: TcpStream, early: &[
         let went = |bytes: usize| ExchangeGuard::went_out(parties, exchange, bytes as u64);
         let inward = inward.poll(cx, &mut client, &mut target, came)?;
         let outward = outward.poll(cx, &mut target, &mut client, went)?;
-        match inward.is_ready() && outward.is_ready() {
-            true => Poll::Ready(io::Result::Ok(())),
-            false => Poll::Pending,
+        match (inward.is_ready(), outward.is_ready()) {
+            (true, true) => Poll::Ready(io::Result::Ok(())),
+            (false, true) => {
+                let alone = alone.get_or_insert_with(|| Alone::new(&guard));
+                alone.poll_over(&guard, cx).map(Ok)
+            }
+            // A client that has said all may wait for long; one that is gone is found out.
+            (_, false) => Poll::Pending,
         }
     })
     .await;

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -46,11 +47,16 @@ impl Drop for Hosting {
 }
 
 impl Worker {
-    pub(super) fn new(index: usize, handles: Arc<[WorkerHandle]>, limits: Arc<Limits>) -> Self {
+    pub(super) fn new(
+        index: usize,
+        handles: Arc<[WorkerHandle]>,
+        limits: Arc<Limits>,
+        control: Option<SocketAddr>,
+    ) -> Self {
         Self {
             index,
             handles,
-            pool: Pool::new(Arc::clone(&limits)),
+            pool: Pool::new(Arc::clone(&limits), control),
             limits,
             refusing: Cell::new(0),
             hosted: Cell::new(0),
@@ -78,13 +84,8 @@ pub(super) fn runtime() -> io::Result<LocalRuntime> {
 }
 
 /// Does jobs until it is told to stop and nothing is left.
-pub(super) async fn run(
-    index: usize,
-    handles: Arc<[WorkerHandle]>,
-    limits: Arc<Limits>,
-    mut jobs: UnboundedReceiver<Job>,
-) {
-    let worker = Rc::new(Worker::new(index, handles, limits));
+pub(super) async fn run(worker: Worker, mut jobs: UnboundedReceiver<Job>) {
+    let worker = Rc::new(worker);
     spawn_local(sweep(Rc::clone(&worker)));
     let mut stopping = false;
     while !(stopping && worker.is_empty() && jobs.is_empty()) {

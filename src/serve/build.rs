@@ -91,7 +91,7 @@ pub async fn prepare(
     let url = control.url();
     lock.set_url(&url).map_err(store_fault)?;
 
-    let plane = start_plane(settings, &descriptors)?;
+    let plane = start_plane(settings, &descriptors, control.address())?;
     let identity = lock.holder().identity.clone();
     let row = NodeRow {
         name: node.clone(),
@@ -115,7 +115,7 @@ pub async fn prepare(
         database_uuid: Some(store.uuid().to_owned()),
     };
     let serve = &settings.serve;
-    let proxies = Proxies::new(plane, descriptors.listeners);
+    let proxies = Proxies::new(plane, control.address(), descriptors.listeners);
     let server = Arc::new(Server::new(
         node_id,
         view,
@@ -267,10 +267,15 @@ async fn bind_control(
     })
 }
 
-fn start_plane(settings: &Settings, descriptors: &Descriptors) -> Result<Plane, Fault> {
+fn start_plane(
+    settings: &Settings,
+    descriptors: &Descriptors,
+    control: SocketAddr,
+) -> Result<Plane, Fault> {
     let plane = PlaneSettings {
         workers: settings.serve.workers,
         limits: limits(&settings.serve.limits, descriptors),
+        control: Some(control),
     };
     Plane::start(plane)
         .map_err(|error| Fault::caused(FaultKind::Internal, text::serve::plane_failed(), &error))

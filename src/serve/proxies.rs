@@ -1,11 +1,11 @@
 //! The proxies that run, by service.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::host::BindFailure;
-use crate::model::{Fault, FaultKind, Phase, Port, Service, ServiceId, ServiceName};
+use crate::model::{Fault, FaultKind, Phase, Port, Service, ServiceId, ServiceName, TargetUrl};
 use crate::ops::{bind_fault, taken_port_fault};
 use crate::proxy::{
     self, BindError, BoundListener, Plane, ProxyHandle, ProxyPhase, ProxySpec, Upstream, ViaId,
@@ -25,6 +25,7 @@ pub(super) struct Running {
 pub(super) struct Proxies {
     plane: Plane,
     via: ViaId,
+    control: SocketAddr,
     running: Mutex<Table>,
     /// Listening sockets at most.
     max_listeners: usize,
@@ -39,8 +40,10 @@ struct Table {
 }
 
 impl Proxies {
-    pub(super) fn new(plane: Plane, max_listeners: usize) -> Self {
-        Self { plane, via: ViaId::random(), running: Mutex::default(), max_listeners }
+    /// `control` is where this server takes orders; no target may be that.
+    pub(super) fn new(plane: Plane, control: SocketAddr, max_listeners: usize) -> Self {
+        let (via, running) = (ViaId::random(), Mutex::default());
+        Self { plane, via, control, running, max_listeners }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -75,6 +78,9 @@ impl Proxies {
             Fault::new(FaultKind::Precondition, message)
         };
         let target = service.active().ok_or_else(|| unusable("it does not exist".to_owned()))?;
+        if is_at(&target.url, self.control) {
+            return Err(Fault::usage(text::ops::target_not_control(name, self.control)));
+        }
         Upstream::new(name, target, &self.via.of_service(service.id)).map_err(|error| {
             let reason = error.message(name);
             Fault::caused(FaultKind::Precondition, reason, &error)
@@ -134,6 +140,17 @@ fn sockets(bind: Option<IpAddr>) -> usize {
     }
 }
 
+/// Whether `url` says `control`, by address or as `localhost`. Where another name leads is seen
+/// when it is connected to.
+fn is_at(url: &TargetUrl, control: SocketAddr) -> bool {
+    let host = url.host().trim_start_matches('[').trim_end_matches(']');
+    let is_here = match host.parse::<IpAddr>() {
+        Ok(ip) => ip.is_unspecified() || ip.to_canonical() == control.ip().to_canonical(),
+        Err(_) => host.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
+    };
+    is_here && url.port() == control.port()
+}
+
 async fn bind(address: Option<IpAddr>, port: Port) -> Result<BoundListener, Fault> {
     match proxy::bind(address, port) {
         Ok(listener) => Ok(listener),
@@ -149,6 +166,29 @@ async fn bind(address: Option<IpAddr>, port: Port) -> Result<BoundListener, Faul
         }
         Err(BindError::Other { source, .. }) => {
             Err(bind_fault(address, port, BindFailure::Other(source)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_control_address_is_known_by_each_of_its_names() {
+        let control = "127.0.0.1:3000".parse().unwrap();
+        let is_control = |url: &str| is_at(&url.parse().unwrap(), control);
+        for url in [
+            "http://127.0.0.1:3000/api",
+            "https://localhost:3000",
+            "http://LOCALHOST.:3000",
+            "http://0.0.0.0:3000",
+            "h2c://[::ffff:127.0.0.1]:3000",
+        ] {
+            assert!(is_control(url), "{url}");
+        }
+        for url in ["http://127.0.0.1:3001", "http://127.0.0.2:3000", "http://localhost"] {
+            assert!(!is_control(url), "{url}");
         }
     }
 }

@@ -61,11 +61,13 @@ fn a_client_that_sends_its_body_regardless_is_not_held_up_by_a_target_that_knows
     let origin = Origin::serving(|request| ok(&request.body));
     let bench = Bench::new(&origin.url());
     let mut client = bench.client();
-    client.send(ASKING).unwrap();
-    client.send("body").unwrap();
-    let mut answer = client.message().unwrap();
-    if answer.status() == 100 {
-        answer = client.message().unwrap();
+    // In one piece the body is read with the head; in two it may wait in the socket.
+    for pieces in [&[ASKING, "body"][..], &[&format!("{ASKING}body")]] {
+        pieces.iter().for_each(|piece| client.send(piece).unwrap());
+        let mut answer = client.message().unwrap();
+        if answer.status() == 100 {
+            answer = client.message().unwrap();
+        }
+        assert_eq!(answer.text(), "body");
     }
-    assert_eq!(answer.text(), "body");
 }

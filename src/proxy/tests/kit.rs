@@ -221,7 +221,7 @@ pub(super) fn quick() -> Limits {
     Limits::default()
 }
 
-pub(super) fn upstream(name: &str, url: &str) -> Upstream {
+pub(in crate::proxy) fn upstream(name: &str, url: &str) -> Upstream {
     let target =
         Target { url: url.parse().unwrap(), credentials: None, tls: UpstreamTls::default() };
     Upstream::new(&name.parse::<TargetName>().unwrap(), &target, &ViaId::random()).unwrap()
@@ -233,7 +233,17 @@ impl Bench {
     }
 
     pub(super) fn with(url: &str, limits: Limits, workers: usize) -> Self {
-        let plane = Plane::start(PlaneSettings { workers, limits }).unwrap();
+        Self::beside(None, url, limits, workers)
+    }
+
+    /// In a process that takes orders at `control`.
+    pub(super) fn beside(
+        control: Option<SocketAddr>,
+        url: &str,
+        limits: Limits,
+        workers: usize,
+    ) -> Self {
+        let plane = Plane::start(PlaneSettings { workers, limits, control }).unwrap();
         let listener = bind_number(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0).unwrap();
         let addr = listener.local_addrs()[0];
         let name: ServiceName = "dspapi".parse().unwrap();
@@ -273,7 +283,7 @@ impl Drop for Bench {
     }
 }
 
-pub(super) fn block_on<F: Future>(future: F) -> F::Output {
+pub(in crate::proxy) fn block_on<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(future)
 }

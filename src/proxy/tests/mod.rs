@@ -4,7 +4,7 @@ mod drain;
 mod expect;
 mod forwarding;
 mod http2;
-mod kit;
+pub(super) mod kit;
 mod limits;
 mod tunnels;
 

@@ -3,8 +3,8 @@
 use std::net::Shutdown;
 use std::time::Duration;
 
-use super::kit::{Bench, Origin, Wire};
-use crate::proxy::ConnectionState;
+use super::kit::{Bench, Origin, PATIENCE, Wire};
+use crate::proxy::{ConnectionState, Limits};
 
 const UPGRADE: &str =
     "GET /chat?token=secret HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
@@ -115,4 +115,19 @@ fn a_tunnel_that_ends_in_time_counts_as_finished() {
         drain.join().unwrap()
     });
     assert_eq!((report.finished, report.cut), (1, vec![]));
+}
+
+#[test]
+fn a_tunnel_whose_target_is_gone_does_not_wait_for_a_silent_client() {
+    let origin = Origin::new(|mut wire| {
+        wire.head().unwrap();
+        wire.send("HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\nhello")
+            .unwrap();
+    });
+    let limits = Limits { half_close_timeout: Duration::from_millis(200), ..Limits::default() };
+    let bench = Bench::with(&origin.url(), limits, 1);
+    let mut client = upgraded(&bench);
+    let report = bench.drain(PATIENCE);
+    assert_eq!((report.finished, report.cut), (1, vec![]));
+    assert_eq!(client.rest(), b"");
 }

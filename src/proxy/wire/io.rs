@@ -384,3 +384,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedIo<S> {
 #[cfg(test)]
 #[path = "io_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "io_live_tests.rs"]
+mod live_tests;
