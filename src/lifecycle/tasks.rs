@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,6 +28,8 @@ pub struct Tasks {
     tracker: TaskTracker,
     end: CancellationToken,
     running: Arc<Mutex<BTreeMap<u64, &'static str>>>,
+    /// Told whenever a task was taken off the list.
+    fewer: Arc<Notify>,
 }
 
 /// Takes the task off the list when it ends, however it ends.
@@ -41,6 +44,7 @@ impl Drop for Listed {
     fn drop(&mut self) {
         let panicking = std::thread::panicking();
         self.tasks.list().remove(&self.key);
+        self.tasks.fewer.notify_waiters();
         if panicking {
             tracing::error!(task = self.name, "a task panicked");
         }
@@ -54,7 +58,7 @@ impl Tasks {
     /// Tasks whose vital members ask `stop` for a stop when they end.
     pub fn new(stop: Stop) -> Self {
         let (tracker, end) = (TaskTracker::new(), CancellationToken::new());
-        Self { stop, tracker, end, running: Arc::default() }
+        Self { stop, tracker, end, running: Arc::default(), fewer: Arc::default() }
     }
 
     fn list(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, &'static str>> {
@@ -104,6 +108,21 @@ impl Tasks {
         self.list().values().copied().collect()
     }
 
+    /// Waits until no task of that name runs, at most until `deadline`; whether none does.
+    pub async fn ended_of(&self, name: &str, deadline: Instant) -> bool {
+        let none = async {
+            loop {
+                // Heard from here on: a task that ends between the look and the wait is no loss.
+                let fewer = self.fewer.notified();
+                if !self.running().contains(&name) {
+                    return;
+                }
+                fewer.await;
+            }
+        };
+        tokio::time::timeout_at(deadline.into(), none).await.is_ok()
+    }
+
     /// Waits until every task has ended, at most until `deadline`; the names of those that have
     /// not.
     pub async fn ended(&self, deadline: Instant) -> Vec<&'static str> {
@@ -142,6 +161,21 @@ mod tests {
         assert_eq!(tasks.running(), ["endless"]);
         let later = Instant::now() + Duration::from_secs(10);
         assert!(tasks.ended(later).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn tasks_of_one_name_are_waited_for_and_the_others_are_not() {
+        let tasks = Tasks::new(Stop::new());
+        let (go, gone) = tokio::sync::oneshot::channel::<()>();
+        let other = tasks.spawn("other", Importance::Helper, std::future::pending::<()>());
+        let change = tasks.spawn("change", Importance::Helper, gone);
+        assert!(!tasks.ended_of("change", Instant::now() + Duration::from_millis(20)).await);
+        drop(go);
+        let later = Instant::now() + Duration::from_secs(10);
+        assert!(tasks.ended_of("change", later).await);
+        assert!(change.await.is_ok());
+        assert_eq!(tasks.running(), ["other"]);
+        other.abort();
     }
 
     #[tokio::test]

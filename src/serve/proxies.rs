@@ -8,7 +8,7 @@ use crate::host::BindFailure;
 use crate::model::{Fault, FaultKind, Phase, Port, Service, ServiceId, ServiceName};
 use crate::ops::{bind_fault, taken_port_fault};
 use crate::proxy::{
-    self, BindError, BoundListener, Plane, ProxyHandle, ProxySpec, Upstream, ViaId,
+    self, BindError, BoundListener, Plane, ProxyHandle, ProxyPhase, ProxySpec, Upstream, ViaId,
 };
 use crate::text;
 
@@ -31,6 +31,8 @@ pub(super) struct Proxies {
 #[derive(Default)]
 struct Table {
     rows: HashMap<ServiceId, Running>,
+    /// Whose place another proxy of the same service has taken, while their connections drain.
+    leaving: Vec<Running>,
     is_closed: bool,
 }
 
@@ -51,6 +53,14 @@ impl Proxies {
         self.table().rows.iter().map(|(id, running)| (*id, running.clone())).collect()
     }
 
+    /// Every proxy that still has a listener or connections, those that drain after a move included:
+    /// what has to end before the server does.
+    pub(super) fn alive(&self) -> Vec<Running> {
+        let table = self.table();
+        let leaving = table.leaving.iter().filter(|old| old.handle.phase() != ProxyPhase::Stopped);
+        table.rows.values().chain(leaving).cloned().collect()
+    }
+
     pub(super) fn forget(&self, id: ServiceId) {
         self.table().rows.remove(&id);
     }
@@ -69,8 +79,9 @@ impl Proxies {
         })
     }
 
-    /// Binds and runs a proxy for `service`, in the place of the one it had, which is returned.
-    pub(super) async fn start(&self, service: &Service) -> Result<Option<Running>, Fault> {
+    /// Binds and runs a proxy for `service`, in the place of the one it had, which stays among
+    /// those alive until its drain is over.
+    pub(super) async fn start(&self, service: &Service) -> Result<(), Fault> {
         let upstream = self.upstream(service)?;
         let listener = bind(service.bind, service.port).await?;
         self.spawn(service, upstream, listener)
@@ -86,7 +97,7 @@ impl Proxies {
         service: &Service,
         upstream: Upstream,
         listener: BoundListener,
-    ) -> Result<Option<Running>, Fault> {
+    ) -> Result<(), Fault> {
         let mut table = self.table();
         if table.is_closed {
             let message = text::ops::server_not_ready(Phase::Draining);
@@ -96,7 +107,10 @@ impl Proxies {
         let spec = ProxySpec { id, name: name.clone(), upstream };
         let handle = self.plane.spawn(spec, listener);
         let running = Running { name, bind: service.bind, port: service.port, handle };
-        Ok(table.rows.insert(id, running))
+        let replaced = table.rows.insert(id, running);
+        table.leaving.extend(replaced);
+        table.leaving.retain(|old| old.handle.phase() != ProxyPhase::Stopped);
+        Ok(())
     }
 
     /// Ends the data plane's threads once its proxies are gone.

@@ -20,6 +20,9 @@ use crate::proxy::ProxyPhase;
 use crate::store::NodeId;
 use crate::text::Message;
 
+/// The task of a change that a caller asked for.
+pub(super) const CHANGE: &str = "change";
+
 /// Shared by the control plane, the shutdown and the watchdog.
 pub(super) struct Server {
     pub(super) node_id: NodeId,
@@ -70,14 +73,14 @@ impl Server {
 
     /// Closes every listener and connection at once, from whatever thread.
     pub(super) fn cut_everything(&self) -> Vec<Cut> {
-        self.proxies.all().into_iter().flat_map(|(_, running)| running.handle.cut_now()).collect()
+        self.proxies.alive().into_iter().flat_map(|running| running.handle.cut_now()).collect()
     }
 
     async fn start_one(&self, service: &Service) -> Result<(), Fault> {
         if self.proxies.get(service.id).is_some() {
             return Ok(());
         }
-        self.proxies.start(service).await.map(drop)
+        self.proxies.start(service).await
     }
 
     async fn stop_one(&self, service: &Service) -> StopResult {
@@ -101,7 +104,7 @@ impl Server {
         self.proxies.upstream(service)?;
         let cut = old.handle.drain(self.service_timeout).await.cut;
         match self.proxies.start(service).await {
-            Ok(_) => Ok(cut),
+            Ok(()) => Ok(cut),
             Err(fault) => {
                 let as_before = Service { bind: old.bind, port: old.port, ..service.clone() };
                 if let Err(error) = self.proxies.start(&as_before).await {
@@ -168,7 +171,7 @@ impl Live for Server {
     }
 
     fn carry_out(&self, work: BoxFuture<'static, ()>) {
-        self.tasks.spawn("change", Importance::Helper, work);
+        self.tasks.spawn(CHANGE, Importance::Helper, work);
     }
 
     fn request_shutdown(&self, by: &Actor) -> mpsc::UnboundedReceiver<ShutdownProgress> {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::control::RemainingCalls;
 use super::observer::Observer;
 use super::proxies::Running;
-use super::server::Server;
+use super::server::{CHANGE, Server};
 use crate::host::clock;
 use crate::lifecycle::{Budget, Stop, StopCause, Tasks};
 use crate::model::{
@@ -24,6 +24,10 @@ use crate::text::{self, Lang, Message};
 /// For what should take no time: background tasks that only have to hear the stop, control streams
 /// that have been told.
 const QUICK: Duration = Duration::from_millis(500);
+
+/// For changes that had begun before the stop: their proxies are gone by then, and all that is left
+/// to them is to write their rows down and answer.
+const CHANGES: Duration = Duration::from_secs(2);
 
 /// How a server ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +99,13 @@ pub(super) async fn run(leaving: Leaving) -> Ended {
     // 4. Every proxy at once.
     drain(&server, &stop, budget, &mut told).await;
 
+    // A change that writes its rows after the next step would leave them as they are not.
+    let now = Instant::now();
+    let bound = CHANGES.min(budget.left(now) / 2);
+    if !server.tasks.ended_of(CHANGE, now + bound).await {
+        tracing::warn!("a change did not end in time; its rows may be as it left them");
+    }
+
     // 5. One transaction.
     let step = told.begin(ShutdownStep::SaveState, text::serve::step_state_saving());
     let save = save_state(&store, &server, &node, &told, &asked_by);
@@ -134,7 +145,7 @@ pub(super) async fn run(leaving: Leaving) -> Ended {
 }
 
 async fn drain(server: &Server, stop: &Stop, budget: Budget, told: &mut Teller) {
-    let running: Vec<Running> = server.proxies.all().into_iter().map(|(_, r)| r).collect();
+    let running = server.proxies.alive();
     let count = running.len();
     let step = told.begin(ShutdownStep::DrainProxies, text::serve::step_draining(count));
     let mut named: Vec<&Running> = running.iter().collect();

@@ -3,6 +3,7 @@
 
 use std::io::Read;
 use std::net::SocketAddr;
+use std::process::Stdio;
 use std::thread;
 use std::time::Instant;
 
@@ -236,4 +237,71 @@ fn a_tunnel_that_ends_by_itself_within_the_bound_is_not_cut() {
     drop(socket);
     assert_eq!(server.wait_exit(), 0, "{server}");
     assert!(!server.stderr().contains("/room"), "a finished tunnel was listed\n{server}");
+}
+
+/// A client whose answer is under way through `port`, and the upstream's end of it.
+fn under_way(port: u16, script: &Script) -> (Wire, Wire) {
+    let mut client = Wire::to(port);
+    client.send("GET /under-way HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut origin = script.accept();
+    origin.request();
+    origin.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf");
+    assert_eq!(client.head().expect("a head").start, "HTTP/1.1 200 OK");
+    assert_eq!(client.exactly(4), b"half");
+    (client, origin)
+}
+
+fn row(desired: &str) -> (String, String) {
+    (desired.to_owned(), "stopped".to_owned())
+}
+
+#[test]
+fn a_stop_in_the_middle_of_a_move_drains_the_port_that_is_left_too() {
+    let (pmctl, script, ports) = (Pmctl::new(), Script::start(), free_ports(2));
+    pmctl.add("web", ports[0], &script.url());
+    let mut server = pmctl.serve_with(&["--service-timeout", "60s", "--shutdown-timeout", "90s"]);
+    let (mut client, mut origin) = under_way(ports[0], &script);
+    let port = ports[1].to_string();
+    let mut set = pmctl.command(&["service", "set", "web", "--port", &port]);
+    let mut set = set.stdout(Stdio::null()).spawn().expect("a command");
+    wait_until("the move to the new port", || {
+        match is_listening(ports[1]) && !is_listening(ports[0]) {
+            true => Ok(()),
+            false => Err(format!("{server}")),
+        }
+    });
+    server.signal(Signal::TERM);
+    wait_until("the listeners closed", || match is_listening(ports[1]) {
+        true => Err(format!("{server}")),
+        false => Ok(()),
+    });
+    origin.send("done");
+    assert_eq!(client.exactly(4), b"done");
+    assert_eq!(server.wait_exit(), 0, "{server}");
+    assert!(set.wait().is_ok());
+    assert_eq!(pmctl.rows()["web"], row("running"));
+}
+
+#[test]
+fn a_change_that_the_stop_overtakes_leaves_no_row_that_is_not_stopped() {
+    let (pmctl, script, port) = (Pmctl::new(), Script::start(), free_port());
+    pmctl.add("web", port, &script.url());
+    let mut server = pmctl.serve_with(&["--service-timeout", "60s", "--shutdown-timeout", "90s"]);
+    let (mut client, mut origin) = under_way(port, &script);
+    let mut restart = pmctl.command(&["service", "restart", "web"]);
+    let mut restart = restart.stderr(Stdio::null()).spawn().expect("a command");
+    wait_until("the drain", || match is_listening(port) {
+        true => Err(format!("{server}")),
+        false => Ok(()),
+    });
+    server.signal(Signal::TERM);
+    wait_until("the stop", || match is_listening(server.control().port()) {
+        true => Err(format!("{server}")),
+        false => Ok(()),
+    });
+    origin.send("done");
+    assert_eq!(client.exactly(4), b"done");
+    assert_eq!(server.wait_exit(), 0, "{server}");
+    assert_eq!(restart.wait().ok().and_then(|status| status.code()), Some(4), "{server}");
+    assert_eq!(pmctl.rows()["web"], row("running"));
 }

@@ -82,15 +82,12 @@ impl Ops {
 
     /// Removes the row of a service that could not be brought up, and gives back why.
     async fn take_back(&self, service: &Service, fault: Fault, by: &Actor) -> Fault {
-        let removed = match self.store() {
-            Ok(store) => {
-                let now = self.now();
-                let detail = text::ops::event_taken_back(&fault.message);
-                let event = done(now, EventAction::ServiceRemoved, &service.name, by, detail);
-                store.remove_services(&[service.id], vec![event]).await.map_err(store_fault)
-            }
-            Err(fault) => Err(fault),
-        };
+        // Also of a server that began to leave meanwhile: that may be the very reason.
+        let Some(store) = self.reading_store() else { return fault };
+        let now = self.now();
+        let detail = text::ops::event_taken_back(&fault.message);
+        let event = done(now, EventAction::ServiceRemoved, &service.name, by, detail);
+        let removed = store.remove_services(&[service.id], vec![event]).await;
         self.events_appended().await;
         if let Err(error) = removed {
             tracing::warn!(service = %service.name, %error, "the row of a failed add stays");

@@ -79,10 +79,9 @@ impl Ops {
         let now = self.now();
         let detail = text::ops::event_undone(&fault.message);
         let event = done(now, EventAction::ServiceChanged, &before.name, by, detail);
-        let written = match self.store() {
-            Ok(store) => store.update_service(before.id, change, now, event).await,
-            Err(_) => return fault,
-        };
+        // Also of a server that began to leave meanwhile: that may be the very reason.
+        let Some(store) = self.reading_store() else { return fault };
+        let written = store.update_service(before.id, change, now, event).await;
         self.events_appended().await;
         if let Err(error) = written {
             tracing::warn!(service = %before.name, %error, "a refused change stays in its row");
