@@ -3,7 +3,7 @@
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::exit::ExitCode;
 use super::logging;
@@ -17,6 +17,10 @@ use crate::text;
 /// Threads of the control plane, apart from those of the data plane: it answers few calls, and must
 /// answer them while the data plane is busy.
 const CONTROL_THREADS: usize = 2;
+
+/// How long the last lines may take on their way to the terminal. One that takes nothing any more
+/// must not keep a server that has stopped.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Serves until a stop signal and shuts down in order.
 pub(super) fn run(
@@ -47,18 +51,27 @@ pub(super) fn run(
         .enable_all()
         .build()
         .map_err(|error| Fault::caused(FaultKind::Internal, text::serve::plane_failed(), &error))?;
-    let ended = thread::scope(|scope| {
-        // Drawing may block on a slow terminal; the server must not.
-        scope.spawn(move || show(output, &signs));
-        let ended = runtime.block_on(async {
-            let prepared = prepare(&settings, demo, stop).await?;
-            prepared.run(observer).await
-        });
-        // What is still on the runtime has nothing left to give back; without it the observer is
-        // gone and the drawing ends.
-        runtime.shutdown_background();
-        ended
+    // Drawing may block on a slow terminal; the server must not. Not joined, because it may do so for
+    // ever: its sender is dropped when everything is drawn.
+    let (drawing, drawn) = mpsc::channel::<()>();
+    let display = output.clone();
+    let draw = move || {
+        show(&display, &signs);
+        drop(drawing);
+    };
+    thread::Builder::new()
+        .name("display".into())
+        .spawn(draw)
+        .map_err(|error| Fault::caused(FaultKind::Internal, text::serve::plane_failed(), &error))?;
+    let ended = runtime.block_on(async {
+        let prepared = prepare(&settings, demo, stop).await?;
+        prepared.run(observer).await
     });
+    // What is still on the runtime has nothing left to give back; without it the observer is gone
+    // and the drawing ends.
+    runtime.shutdown_background();
+    // Drawn or not.
+    let _ = drawn.recv_timeout(LAST_LINES);
     Ok(match ended?.forced {
         None => ExitCode::Success,
         Some(_) => ExitCode::Failed,

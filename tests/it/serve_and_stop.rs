@@ -1,8 +1,12 @@
 //! A server starts what is wanted, stops on every stop signal with nothing left, and the next one
 //! finds everything as it was.
 
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use rustix::process::Signal;
 
 use crate::support::{
@@ -176,6 +180,27 @@ fn a_server_started_under_nohup_outlives_the_end_of_its_terminal() {
     server.signal(Signal::TERM);
     assert_eq!(server.wait_exit(), 0, "{server}");
     assert!(!server.stderr().contains("SIGHUP"), "{server}");
+}
+
+#[test]
+fn a_terminal_that_takes_no_more_lines_does_not_keep_a_stopped_server() {
+    let pmctl = Pmctl::new();
+    let stuck = pmctl.work().join("stuck");
+    pmctl.shell("mkfifo stuck").expect(0);
+    let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).expect("a flag of open");
+    let mut open = File::options();
+    let mut pipe = open.read(true).write(true).custom_flags(nonblocking).open(stuck).unwrap();
+    let full = loop {
+        if let Err(error) = pipe.write(b"x") {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    let wrapper = ["sh", "-c", "exec \"$@\" 2>stuck", "sh"];
+    let mut server = Server::spawn(&pmctl, &wrapper, &["-vv"]);
+    server.wait_ready();
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait_exit(), 0, "{server}");
 }
 
 #[test]

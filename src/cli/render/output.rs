@@ -1,7 +1,7 @@
 //! The two streams, and what may be said on each.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use serde::Serialize;
 
@@ -189,7 +189,12 @@ impl Output {
     /// Writes out what is left. `code`, or failure where standard output could not be written (a
     /// reader that went away had what it wanted).
     pub fn finish(&self, code: ExitCode) -> ExitCode {
-        let mut streams = self.streams();
+        let mut streams = match self.streams.try_lock() {
+            Ok(streams) => streams,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // A thread of ours is stuck in the middle of writing: there is nobody to write to.
+            Err(TryLockError::WouldBlock) => return code,
+        };
         if streams.out_failure.is_none()
             && let Err(error) = streams.out.flush()
         {
