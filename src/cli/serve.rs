@@ -64,15 +64,18 @@ pub(super) fn run(
         .spawn(draw)
         .map_err(|error| Fault::caused(FaultKind::Internal, text::serve::plane_failed(), &error))?;
     let ended = runtime.block_on(async {
-        let prepared = prepare(&settings, demo, stop).await?;
-        prepared.run(observer).await
+        match prepare(&settings, demo, stop).await? {
+            Some(prepared) => prepared.run(observer).await.map(|ended| ended.forced),
+            // Nothing runs yet, so nothing is left: what was asked for.
+            None => Ok(None),
+        }
     });
     // What is still on the runtime has nothing left to give back; without it the observer is gone
     // and the drawing ends.
     runtime.shutdown_background();
     // Drawn or not.
     let _ = drawn.recv_timeout(LAST_LINES);
-    Ok(match ended?.forced {
+    Ok(match ended? {
         None => ExitCode::Success,
         Some(_) => ExitCode::Failed,
     })

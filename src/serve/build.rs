@@ -53,12 +53,13 @@ pub struct Prepared {
 }
 
 /// Takes the owner's lock, opens and migrates the database, puts right what a dead server left,
-/// binds the control address. A failure gives everything back and changes nothing that lasts.
+/// binds the control address. A failure gives everything back and changes nothing that lasts. `None`
+/// if a stop was asked for while another process held a lock.
 pub async fn prepare(
     settings: &Settings,
     demo: Option<DemoPlan>,
     stop: Stop,
-) -> Result<Prepared, Fault> {
+) -> Result<Option<Prepared>, Fault> {
     let listen = settings.serve.listen;
     if !listen.ip().is_loopback() {
         return Err(Fault::usage(text::serve::control_address_not_loopback(listen)));
@@ -66,11 +67,23 @@ pub async fn prepare(
     let limit = host::raise_descriptor_limit();
     let location = Location::from_url(&settings.database_url).map_err(store_fault)?;
     let node = settings.node_name.clone();
-    let mut lock = own(&location, &node).await?;
+    let mut stopping = stop.watch();
+    let mut lock = tokio::select! {
+        biased;
+        lock = own(&location, &node) => lock?,
+        () = stopping.stopping() => return Ok(None),
+    };
     let started_at = clock::now();
     let store = Store::open_as_owner(&location, &lock).await.map_err(store_fault)?;
     // Direct writers wait until the rows they change are read and served: none falls between.
-    let writer = WriterLock::acquire(&location, settings.timeout).await.map_err(store_fault)?;
+    let writer = tokio::select! {
+        biased;
+        writer = WriterLock::acquire(&location, settings.timeout) => writer.map_err(store_fault)?,
+        () = stopping.stopping() => {
+            store.close().await.map_err(store_fault)?;
+            return Ok(None);
+        }
+    };
     recover(&store, &node).await?;
     let mut demo_notes = Vec::new();
     let control = bind_control(listen, demo.is_some(), &mut demo_notes).await?;
@@ -118,7 +131,7 @@ pub async fn prepare(
     if let Some(limit) = limit.filter(|limit| limit.now < needed) {
         attention.push(text::serve::descriptors_short(limit.now, services, needed));
     }
-    Ok(Prepared {
+    Ok(Some(Prepared {
         server,
         ops,
         store,
@@ -133,7 +146,7 @@ pub async fn prepare(
         demo,
         demo_notes,
         attention,
-    })
+    }))
 }
 
 /// The owner's lock. A live holder refuses at once; a repair is waited for.

@@ -204,6 +204,33 @@ fn a_terminal_that_takes_no_more_lines_does_not_keep_a_stopped_server() {
 }
 
 #[test]
+fn a_stop_is_heard_while_a_start_waits_for_a_lock() {
+    let pmctl = Pmctl::new();
+    pmctl.add("web", free_port(), "http://127.0.0.1:9");
+    for lock in ["default", "writer"] {
+        let path = format!("{}.{lock}.lock", pmctl.database().display());
+        let held = File::open(path).expect("the lock file");
+        held.lock().expect("the lock");
+        let mut server = Server::spawn(&pmctl, &[], &["--timeout", "2h"]);
+        wait_until("the start", || match signals_are_heard(server.pid()) {
+            true => Ok(()),
+            false => Err(format!("{server}")),
+        });
+        server.signal(Signal::TERM);
+        // Waiting to its end would be a failure, and for the writers' lock take two hours.
+        assert_eq!(server.wait_exit(), 0, "{server}");
+    }
+}
+
+/// Whether the process catches SIGTERM.
+fn signals_are_heard(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (Signal::TERM.as_raw() - 1)) != 0)
+}
+
+#[test]
 fn a_second_serve_is_refused_at_once_with_the_first_ones_pid_and_url() {
     let upstream = Upstream::saying("hello");
     let (pmctl, port) = one_service(&upstream);
