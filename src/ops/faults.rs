@@ -117,7 +117,10 @@ pub async fn taken_address_fault(address: SocketAddr) -> Fault {
     let holder = match holder {
         Seen::Named(holders) => holders,
         Seen::OtherUser(uid) => format!("uid {uid}"),
-        Seen::Nobody => "?".to_owned(),
+        Seen::Nobody => {
+            let message = text::serve::control_address_taken_unknown(address);
+            return Fault::new(Precondition, message);
+        }
     };
     Fault::new(Precondition, text::serve::control_address_taken(address, holder))
 }
