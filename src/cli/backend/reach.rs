@@ -47,12 +47,48 @@ enum Origin {
 pub(in crate::cli) enum Found {
     /// It answers.
     Server(Box<Client>),
-    /// There is none for this database; why, where that needs saying.
-    Nobody(Option<Message>),
+    /// There is none for this database.
+    Nobody(Nobody),
     /// Somebody holds the lock, and does not answer (yet, or no longer).
     Busy(ServerState, Message),
     /// Somebody listens where a server was said to be, and says nothing. Whose it is is not known.
     Silent(Message),
+}
+
+/// Why there is no server to work with.
+pub(in crate::cli) enum Nobody {
+    /// Nobody owns this database, and nobody listens at the default address.
+    Here,
+    /// Nobody listens where `--server` says.
+    At(String),
+    /// Somebody else listens there.
+    NotPmctl { url: String, what: Message },
+    /// The server at this URL has another database.
+    OtherDatabase(String),
+}
+
+impl Nobody {
+    /// What the caller is told whose command works on the database.
+    fn falling_back(self) -> Message {
+        match self {
+            Self::Here => text::backend::no_server_here(),
+            Self::At(url) => text::backend::no_server_at(url),
+            Self::NotPmctl { url, what } => text::backend::listener_not_pmctl(url, what),
+            Self::OtherDatabase(url) => text::backend::listener_of_other_database(url),
+        }
+    }
+
+    /// What the caller is told who forbade that.
+    fn refusal(self, database: &Location) -> Message {
+        match self {
+            Self::Here => text::backend::no_server(),
+            Self::At(url) => text::backend::server_absent(url),
+            Self::NotPmctl { url, what } => text::backend::server_not_pmctl(url, what),
+            Self::OtherDatabase(url) => {
+                text::backend::server_of_other_database(url, database.url())
+            }
+        }
+    }
 }
 
 /// The settings, seen as ways to a server.
@@ -81,12 +117,22 @@ impl<'a> Reach<'a> {
                     let backend = Backend::Server(client);
                     return Ok(Reached { backend, notes: Vec::new() });
                 }
-                (Found::Nobody(note), Need::Read) => self.read(ServerState::Down, note).await?,
-                (Found::Nobody(note), Need::Write) => self.write(note, deadline).await?,
-                (Found::Busy(state, note), Need::Read) => self.read(state, Some(note)).await?,
-                (Found::Silent(note), Need::Read) => {
-                    self.read(ServerState::Down, Some(note)).await?
+                (Found::Nobody(why), _) if self.settings.no_fallback => {
+                    return Err(Fault::new(FaultKind::Unavailable, why.refusal(&self.location)));
                 }
+                (Found::Busy(_, why) | Found::Silent(why), Need::Read)
+                    if self.settings.no_fallback =>
+                {
+                    return Err(Fault::new(FaultKind::Unavailable, why));
+                }
+                (Found::Nobody(why), Need::Read) => {
+                    self.read(ServerState::Down, why.falling_back()).await?
+                }
+                (Found::Nobody(why), Need::Write) => {
+                    self.write(why.falling_back(), deadline).await?
+                }
+                (Found::Busy(state, note), Need::Read) => self.read(state, note).await?,
+                (Found::Silent(note), Need::Read) => self.read(ServerState::Down, note).await?,
                 (Found::Busy(_, why) | Found::Silent(why), Need::Write) => {
                     if Instant::now() >= deadline {
                         return Err(Fault::new(FaultKind::Unavailable, why));
@@ -135,36 +181,16 @@ impl<'a> Reach<'a> {
         Ok(Reached { backend: Backend::Direct(direct), notes: Vec::new() })
     }
 
-    async fn read(
-        &self,
-        state: ServerState,
-        note: Option<Message>,
-    ) -> Result<Option<Reached>, Fault> {
-        self.may_fall_back(note.as_ref())?;
+    async fn read(&self, state: ServerState, note: Message) -> Result<Option<Reached>, Fault> {
         let owner = self.owner()?;
         let direct = Direct::reader(self.settings, &self.location, &owner, state).await?;
-        let notes = note.into_iter().collect();
-        Ok(Some(Reached { backend: Backend::Direct(direct), notes }))
+        Ok(Some(Reached { backend: Backend::Direct(direct), notes: vec![note] }))
     }
 
-    async fn write(
-        &self,
-        note: Option<Message>,
-        deadline: Instant,
-    ) -> Result<Option<Reached>, Fault> {
-        self.may_fall_back(note.as_ref())?;
+    async fn write(&self, note: Message, deadline: Instant) -> Result<Option<Reached>, Fault> {
         let wait = deadline.saturating_duration_since(Instant::now());
         let writer = Direct::writer(self.settings, &self.location, wait).await?;
-        let notes = note.into_iter().collect();
-        Ok(writer.map(|direct| Reached { backend: Backend::Direct(direct), notes }))
-    }
-
-    fn may_fall_back(&self, why: Option<&Message>) -> Result<(), Fault> {
-        if !self.settings.no_fallback {
-            return Ok(());
-        }
-        let message = why.cloned().unwrap_or_else(text::backend::no_server);
-        Err(Fault::new(FaultKind::Unavailable, message))
+        Ok(writer.map(|direct| Reached { backend: Backend::Direct(direct), notes: vec![note] }))
     }
 
     fn owner(&self) -> Result<Owner, Fault> {
@@ -177,6 +203,17 @@ impl<'a> Reach<'a> {
     /// Looks for the server of this database once.
     pub(in crate::cli) async fn find(&self) -> Result<Found, Fault> {
         let owner = self.owner()?;
+        if self.settings.direct {
+            // No server is asked: the lock and what its holder wrote down is all there is.
+            return Ok(match owner {
+                Owner::Free => Found::Nobody(Nobody::Here),
+                Owner::Held(holder) => {
+                    let pid = pid(holder.as_ref());
+                    let why = text::backend::direct_but_owned(pid);
+                    Found::Busy(claimed_state(holder.as_ref()), why)
+                }
+            });
+        }
         let (url, origin) = match (&self.settings.server_url, &owner) {
             (Some(url), _) => (url.clone(), Origin::Named),
             (None, Owner::Held(holder)) => {
@@ -210,30 +247,30 @@ impl<'a> Reach<'a> {
             };
             // It may have ended between the look at the lock and the connection.
             return match self.owner()? {
-                Owner::Free => Ok(Found::Nobody(Some(text::backend::no_server_here()))),
-                Owner::Held(_) => Ok(busy(holder.as_ref(), state)),
+                Owner::Free => Ok(Found::Nobody(Nobody::Here)),
+                Owner::Held(_) => Ok(match elsewhere(holder.as_ref(), &url, &error) {
+                    Some(why) => Found::Busy(state, why),
+                    None => busy(holder.as_ref(), state),
+                }),
             };
         }
         Ok(match error {
-            ClientError::NotPmctl { what } => {
-                Found::Nobody(Some(text::backend::listener_not_pmctl(&url, what)))
-            }
+            ClientError::NotPmctl { what } => Found::Nobody(Nobody::NotPmctl { url, what }),
             // Nobody owns this database, so whoever is silent at the default address is no server
             // of it.
             ClientError::Unresponsive { .. } if origin == Origin::Default => {
                 let what = text::backend::listener_silent();
-                Found::Nobody(Some(text::backend::listener_not_pmctl(&url, what)))
+                Found::Nobody(Nobody::NotPmctl { url, what })
             }
             ClientError::Unresponsive { after } => {
                 let after = humantime::format_duration(after);
                 Found::Silent(text::backend::server_silent(&url, after))
             }
             ClientError::Absent | ClientError::GoingAway | ClientError::Fault(_) => {
-                let note = match origin {
-                    Origin::Named => text::backend::no_server_at(&url),
-                    Origin::Recorded | Origin::Default => text::backend::no_server_here(),
-                };
-                Found::Nobody(Some(note))
+                Found::Nobody(match origin {
+                    Origin::Named => Nobody::At(url),
+                    Origin::Recorded | Origin::Default => Nobody::Here,
+                })
             }
         })
     }
@@ -262,9 +299,7 @@ impl<'a> Reach<'a> {
             }
             Origin::Recorded | Origin::Default if is_same => Ok(Found::Server(Box::new(client))),
             Origin::Default if is_free_choice => Ok(Found::Server(Box::new(client))),
-            Origin::Default => {
-                Ok(Found::Nobody(Some(text::backend::listener_of_other_database(url))))
-            }
+            Origin::Default => Ok(Found::Nobody(Nobody::OtherDatabase(url.to_owned()))),
             Origin::Recorded => {
                 let holder = match owner {
                     Owner::Held(holder) => holder.as_ref(),
@@ -281,8 +316,19 @@ fn claimed_state(holder: Option<&LockHolder>) -> ServerState {
     holder.and_then(|h| h.phase).map_or(ServerState::Starting, |phase: Phase| phase.into())
 }
 
+fn pid(holder: Option<&LockHolder>) -> String {
+    holder.map_or_else(|| "?".to_owned(), |h| h.identity.pid.to_string())
+}
+
+/// The owner is well and answers, but not at the `url` that was asked.
+fn elsewhere(holder: Option<&LockHolder>, url: &str, error: &ClientError) -> Option<Message> {
+    let theirs = holder.filter(|h| h.kind == HolderKind::Serve)?.url.as_deref()?;
+    let is_silent = matches!(error, ClientError::Unresponsive { .. });
+    (!is_silent && theirs != url).then(|| text::backend::server_elsewhere(url, pid(holder), theirs))
+}
+
 fn busy(holder: Option<&LockHolder>, state: ServerState) -> Found {
-    let pid = holder.map_or_else(|| "?".to_owned(), |h| h.identity.pid.to_string());
+    let pid = pid(holder);
     let note = match (state, holder.map(|h| h.kind)) {
         (_, Some(HolderKind::Repair | HolderKind::Migration)) => text::backend::under_repair(pid),
         (ServerState::Unresponsive, _) => text::backend::server_unresponsive(pid),
