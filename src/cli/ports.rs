@@ -48,6 +48,8 @@ async fn wait_for(
     ports: BTreeSet<Port>,
     wait: Wait<WaitForPorts>,
 ) -> Result<ExitCode, Fault> {
+    let settings = wait.settings(context.settings);
+    let context = Context { settings: &settings, output: context.output };
     let deadline = Instant::now() + wait.timeout;
     let (wants_use, word) = match wait.until {
         WaitForPorts::Free => (false, "free"),

@@ -9,7 +9,7 @@ use super::exit::ExitCode;
 use super::render::ShutdownLines;
 use crate::config::Settings;
 use crate::host;
-use crate::model::{Fault, FaultKind, ServerState};
+use crate::model::{Fault, FaultKind, ServerState, ShutdownStep};
 use crate::rpc::{Client, ClientError};
 use crate::store::{Location, Owner, owner};
 use crate::text;
@@ -34,7 +34,8 @@ pub(super) async fn status(
 }
 
 async fn wait_for(settings: &Settings, wait: Wait<WaitForServer>) -> Result<(), Fault> {
-    let reach = Reach::new(settings)?;
+    let settings = wait.settings(settings);
+    let reach = Reach::new(&settings)?;
     let deadline = Instant::now() + wait.timeout;
     loop {
         let now = match reach.find().await? {
@@ -94,14 +95,15 @@ pub(super) async fn shutdown(context: &Context<'_>, wait: bool) -> Result<ExitCo
         return Ok(ExitCode::Success);
     }
     let mut view = context.output.shutdown(ShutdownLines::Shown);
-    let mut forced = false;
+    let (mut forced, mut all_was_said) = (false, false);
     loop {
         match stream.next().await {
             Ok(Some(sign)) => {
                 forced |= sign.forced;
+                // The last thing that is said to anybody: the streams are closed in this step.
+                all_was_said |= sign.step == ShutdownStep::CloseDatabase;
                 view.show(&sign);
             }
-            // Gone is what was asked for, with or without a last word.
             Ok(None) | Err(ClientError::GoingAway) => break,
             Err(error) => return Err(asked(error)),
         }
@@ -109,7 +111,8 @@ pub(super) async fn shutdown(context: &Context<'_>, wait: bool) -> Result<ExitCo
     if is_ours(settings, &client)? {
         lock_is_free(settings, LAST_BREATH).await?;
     }
-    let code = if forced { ExitCode::Failed } else { ExitCode::Success };
+    // A server that broke off before that was ended by its watchdog, or killed.
+    let code = if forced || !all_was_said { ExitCode::Failed } else { ExitCode::Success };
     view.finish(code);
     Ok(code)
 }

@@ -8,7 +8,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::{
-    Pmctl, Script, Server, Upstream, Wire, free_port, free_ports, is_listening, own_outside_address,
+    Pmctl, Script, Server, Upstream, Wire, free_port, free_ports, is_listening,
+    own_outside_address, wait_until,
 };
 
 #[test]
@@ -237,6 +238,70 @@ fn no_fallback_means_a_server_or_exit_4_and_direct_means_no_server() {
     assert_eq!(pmctl.json(&["--direct", "service", "list"])["source"], "database");
     pmctl.fails(2, &["--direct", "--no-fallback", "service", "list"]);
     server.stop();
+}
+
+#[test]
+fn what_forbids_a_fallback_does_not_say_that_it_falls_back() {
+    let pmctl = Pmctl::new();
+    pmctl.add("web", free_port(), "http://127.0.0.1:9");
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let asked = ["--server", &nobody, "--no-fallback", "service", "list"];
+    assert_eq!(pmctl.fails_json(4, &asked)["code"], "server-absent");
+    let program = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let url = format!("http://{}", program.local_addr().expect("its address"));
+    thread::spawn(move || {
+        for stream in program.incoming().flatten() {
+            let _ = Wire::of(stream).try_send("HTTP/1.1 404 Not Found\r\n\r\n");
+        }
+    });
+    let asked = ["--server", &url, "--no-fallback", "service", "list"];
+    assert_eq!(pmctl.fails_json(4, &asked)["code"], "server-not-pmctl");
+}
+
+#[test]
+fn a_server_that_is_well_but_elsewhere_is_not_called_unresponsive() {
+    let pmctl = Pmctl::new();
+    let server = pmctl.serve();
+    let wrong = format!("http://127.0.0.1:{}", free_port());
+    let ran = pmctl.run(&["--server", &wrong, "service", "list"]).expect(0);
+    assert!(ran.stderr.contains(&server.url()) && ran.stderr.contains(&wrong), "{ran}");
+    assert!(!ran.stderr.contains("unresponsive"), "{ran}");
+    let asked = ["--server", &wrong, "--timeout", "1s", "service", "stop", "--all"];
+    assert_eq!(pmctl.fails_json(4, &asked)["code"], "server-elsewhere");
+    server.stop();
+}
+
+#[test]
+fn with_direct_no_server_is_asked_not_even_to_stop() {
+    let pmctl = Pmctl::new();
+    pmctl.ok(&["--direct", "shutdown"]);
+    let mut server = pmctl.serve();
+    pmctl.ok(&["--direct", "status", "--wait", "ready", "--timeout", "1s"]);
+    assert_eq!(pmctl.fails_json(4, &["--direct", "shutdown"])["code"], "direct-but-owned");
+    assert!(server.try_exit().is_none(), "{server}");
+    assert_eq!(server.get("/readyz").status, 200);
+    server.stop();
+}
+
+#[test]
+fn a_server_that_is_killed_while_it_drains_did_not_stop_in_order() {
+    let (pmctl, script, port) = (Pmctl::new(), Script::start(), free_port());
+    pmctl.add("web", port, &script.url());
+    let server = pmctl.serve_with(&["--service-timeout", "60s"]);
+    let mut client = Wire::to(port);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut held = script.accept();
+    held.request();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| pmctl.run(&["-o", "json", "shutdown", "--wait"]));
+        wait_until("the drain", || match is_listening(port) {
+            true => Err(format!("{server}")),
+            false => Ok(()),
+        });
+        server.kill_hard();
+        let ran = waiting.join().expect("the waiting command").expect(1);
+        assert_eq!(ran.json()["success"], false, "{ran}");
+    });
 }
 
 #[test]

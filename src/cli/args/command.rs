@@ -4,7 +4,11 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::Settings;
 use crate::model::{NewService, NewTarget, Port, Selection, ServiceName, ServicePatch, TargetName};
+
+/// A wait that is over at once still looks once.
+const SHORTEST_CALL: Duration = Duration::from_millis(250);
 
 /// A command of pmctl.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,8 +117,16 @@ pub struct Wait<T> {
     /// What.
     pub until: T,
     /// Given up after this: `--timeout`, else 30 s. Each control call in between has the bound of
-    /// the settings.
+    /// the settings, but no longer one than this.
     pub timeout: Duration,
+}
+
+impl<T> Wait<T> {
+    /// The settings of the control calls in between.
+    pub fn settings(&self, settings: &Settings) -> Settings {
+        let timeout = settings.timeout.min(self.timeout.max(SHORTEST_CALL));
+        Settings { timeout, ..settings.clone() }
+    }
 }
 
 /// What `status --wait` waits for.
