@@ -339,6 +339,19 @@ fn editing_keeps_the_rules_of_targets() {
 }
 
 #[test]
+fn a_move_to_the_port_of_another_service_names_that_service_and_not_the_server() {
+    let (pmctl, ports) = (Pmctl::new(), free_ports(2));
+    pmctl.add("web", ports[0], "http://127.0.0.1:9");
+    pmctl.add("chat", ports[1], "http://127.0.0.1:9");
+    let server = pmctl.serve();
+    let document = pmctl.fails_json(1, &["service", "set", "web", "--port", &ports[1].to_string()]);
+    assert_eq!(document["code"], "port-registered", "{document:#}");
+    assert!(document["error"].as_str().is_some_and(|e| e.contains("chat")), "{document:#}");
+    assert!(ports.iter().all(|port| is_listening(*port)), "{server}");
+    server.stop();
+}
+
+#[test]
 fn one_unknown_name_among_several_changes_nothing_and_is_named() {
     for with_server in [true, false] {
         let pmctl = Pmctl::new();

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::list::not_found;
 use crate::host;
 use crate::model::{
     ActionReport, Actor, Desired, EventAction, Fault, FaultKind, NewService, Port, PortChoice,
-    Service, ServiceName,
+    Selection, Service, ServiceName,
 };
 use crate::ops::context::{Ops, done};
 use crate::ops::faults::{bind_fault, store_fault};
@@ -71,8 +72,15 @@ impl Ops {
             return Ok(self.report(vec![self.item(service, message)]));
         }
         let _turn = self.turn(service.id).await;
-        let started = self.run_now(std::slice::from_ref(&service), by).await?;
-        if let Some(Err(fault)) = started.into_iter().next() {
+        // Whoever had the turn before may have removed it: nothing may run that no row stands for.
+        let Some(service) = self.by_id(service.id).await? else {
+            return Err(not_found(&service.name));
+        };
+        let one = std::slice::from_ref(&service);
+        let started = self.run_now(one, by).await;
+        if let Err(fault) | Ok(Some(Err(fault))) = started.map(|all| all.into_iter().next()) {
+            // It may run all the same, if only its row could not be written.
+            live.stop(one).await;
             return Err(self.take_back(&service, fault, by).await);
         }
         let service = self.select_one(&service.name).await?;
@@ -122,15 +130,19 @@ impl Ops {
     /// The store's constraints have the last word; this says it before the port is tried, so that a
     /// registered and running port is reported as that and not as taken by pmctl.
     async fn check_registered(&self, name: &ServiceName, port: Option<Port>) -> Result<(), Fault> {
-        let Some(store) = self.reading_store() else { return Ok(()) };
-        let services = store.services(self.node()).await.map_err(store_fault)?;
-        if services.iter().any(|s| s.name == *name) {
+        if self.select(&Selection::All).await?.iter().any(|s| s.name == *name) {
             return Err(store_fault(StoreError::NameTaken { name: name.clone() }));
         }
-        match services.into_iter().find(|s| Some(s.port) == port) {
-            Some(other) => {
-                Err(store_fault(StoreError::PortTaken { port: other.port, by: other.name }))
-            }
+        match port {
+            Some(port) => self.check_unregistered(port).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Likewise for the port alone.
+    pub(super) async fn check_unregistered(&self, port: Port) -> Result<(), Fault> {
+        match self.select(&Selection::All).await?.into_iter().find(|s| s.port == port) {
+            Some(other) => Err(store_fault(StoreError::PortTaken { port, by: other.name })),
             None => Ok(()),
         }
     }

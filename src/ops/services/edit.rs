@@ -56,6 +56,7 @@ impl Ops {
             None => None,
             Some(PortChoice::Fixed(port)) if port == before.port => None,
             Some(PortChoice::Fixed(port)) => {
+                self.check_unregistered(port).await?;
                 if before.desired == Desired::Running {
                     check_free(address, port).await?;
                 }

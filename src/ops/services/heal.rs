@@ -1,7 +1,7 @@
 //! Bringing what runs in line with what is wanted, without being asked.
 
 use crate::host;
-use crate::model::{Actor, Actual, Desired, Fault, Selection, Service, ServiceId};
+use crate::model::{Actor, Actual, Desired, Fault, Selection, Service};
 use crate::ops::context::Ops;
 use crate::ops::faults::store_fault;
 use crate::ops::live::Live;
@@ -58,10 +58,6 @@ impl Ops {
                 Ok(true)
             }
         }
-    }
-
-    async fn by_id(&self, id: ServiceId) -> Result<Option<Service>, Fault> {
-        Ok(self.select(&Selection::All).await?.into_iter().find(|service| service.id == id))
     }
 }
 

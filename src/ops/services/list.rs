@@ -3,8 +3,8 @@
 use tokio::sync::OwnedMutexGuard;
 
 use crate::model::{
-    ActionItem, ActionReport, Fault, FaultKind, Selection, Service, ServiceName, ServiceView,
-    ServicesReport, Success,
+    ActionItem, ActionReport, Fault, FaultKind, Selection, Service, ServiceId, ServiceName,
+    ServiceView, ServicesReport, Success,
 };
 use crate::ops::context::Ops;
 use crate::ops::faults::store_fault;
@@ -42,6 +42,10 @@ impl Ops {
     pub(super) async fn select_one(&self, name: &ServiceName) -> Result<Service, Fault> {
         let named = Selection::Named(vec![name.clone()]);
         self.select(&named).await?.pop().ok_or_else(|| not_found(name))
+    }
+
+    pub(super) async fn by_id(&self, id: ServiceId) -> Result<Option<Service>, Fault> {
+        Ok(self.select(&Selection::All).await?.into_iter().find(|service| service.id == id))
     }
 
     /// The services of `which` as they are once it is this caller's turn with each of them.
@@ -87,6 +91,6 @@ pub(super) struct Claim {
     _turns: Vec<OwnedMutexGuard<()>>,
 }
 
-fn not_found(name: &ServiceName) -> Fault {
+pub(super) fn not_found(name: &ServiceName) -> Fault {
     Fault::new(FaultKind::NotFound, text::model::service_not_found(name))
 }
