@@ -17,6 +17,7 @@ use serde::de::{DeserializeOwned, Deserializer, Error, MapAccess, Visitor};
 use super::answer::Failure;
 use crate::model::{
     Fault, FaultKind, NewService, NewTarget, Port, PortChoice, TargetName, TargetUrl, UpstreamTls,
+    parse_tags,
 };
 use crate::text;
 
@@ -157,7 +158,7 @@ impl TryFrom<ServiceBody> for NewService {
             bind: body.bind.map(address).transpose()?,
             targets,
             active: active.or(first),
-            tags: body.tags,
+            tags: parse_tags(&body.tags).map_err(Fault::usage)?,
             register: body.register,
             stopped: body.stopped,
         })

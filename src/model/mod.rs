@@ -30,7 +30,7 @@ pub use report::{
     ShutdownStep, Source, StatusCounts, StatusReport, StepState, Success, TargetView,
 };
 pub use request::{NewService, NewTarget, Selection, ServicePatch};
-pub use service::{Service, ServiceId, Target};
+pub use service::{Service, ServiceId, Target, parse_tags};
 pub use state::{Actual, Desired, Phase};
 pub use target::{Credentials, Scheme, TargetUrl, UpstreamTls};
 pub use time::Timestamp;

@@ -1,12 +1,12 @@
 //! A service and its targets, as registered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::{
     Actual, Credentials, Desired, Port, ServiceName, TargetName, TargetUrl, Timestamp, UpstreamTls,
 };
-use crate::text::Message;
+use crate::text::{self, Message};
 
 /// Primary key of a service in its database; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,5 +63,43 @@ impl Service {
     /// hold the reference.
     pub fn active(&self) -> Option<&Target> {
         self.targets.get(&self.active_target)
+    }
+}
+
+/// Most bytes of a tag.
+const MAX_TAG_BYTES: usize = 253;
+
+/// `written` as the tags of a service, each once, in the order written.
+///
+/// # Errors
+/// The sentence about the first that is no tag.
+pub fn parse_tags(written: &[String]) -> Result<Vec<String>, Message> {
+    let is_wrong = |tag: &&String| {
+        tag.trim() != tag.as_str()
+            || tag.is_empty()
+            || tag.len() > MAX_TAG_BYTES
+            || tag.chars().any(char::is_control)
+    };
+    if let Some(tag) = written.iter().find(is_wrong) {
+        return Err(text::model::tag_invalid(tag.escape_debug(), MAX_TAG_BYTES));
+    }
+    let mut seen = BTreeSet::new();
+    Ok(written.iter().filter(|tag| seen.insert(*tag)).cloned().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_kept_once_each_and_what_could_break_a_line_is_refused() {
+        let tags = |written: &[&str]| {
+            let written: Vec<String> = written.iter().map(ToString::to_string).collect();
+            parse_tags(&written).map_err(|message| message.code())
+        };
+        assert_eq!(tags(&["b", "订单 1", "b"]), Ok(vec!["b".to_owned(), "订单 1".to_owned()]));
+        for wrong in ["", " a", "a\nb", "\u{1b}[31m", &"x".repeat(254)] {
+            assert_eq!(tags(&["a", wrong]), Err("tag-invalid"), "{wrong:?}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The control port: its JSON documents, its metrics, gRPC beside them, and whom it turns away.
 
 use std::collections::BTreeMap;
+use std::thread;
 
 use serde_json::{Value, json};
 
@@ -87,6 +88,8 @@ fn without_counters(mut document: Value) -> Value {
     document
 }
 
+const TAGGED: &str = r#"{"name":"a","port":9,"targets":{"a":"http://a"},"tags":["x\ny"]}"#;
+
 #[test]
 fn every_failure_is_a_document_with_a_stable_code_and_the_fitting_status() {
     let (_pmctl, server, _upstream, port) = with_a_service();
@@ -101,6 +104,7 @@ fn every_failure_is_a_document_with_a_stable_code_and_the_fitting_status() {
         ("POST", "/api/services", r#"{"name":"a","port":70000,"targets":{"a":"http://a"}}"#, 400),
         ("POST", "/api/services", r#"{"name":"a","port":9,"targets":{"a":"host:1"}}"#, 400),
         ("POST", "/api/services", r#"{"name":"a","port":9,"targets":{}}"#, 400),
+        ("POST", "/api/services", TAGGED, 400),
         ("POST", "/api/services", &taken, 409),
         ("POST", "/api/services/dspapi/switch", r#"{"target":"ghost"}"#, 404),
         ("PUT", "/api/services", "{}", 405),
@@ -114,6 +118,31 @@ fn every_failure_is_a_document_with_a_stable_code_and_the_fitting_status() {
         assert!(document["error"].as_str().is_some_and(|e| e.len() > 10), "{document:#}");
     }
     assert_eq!(server.json("/api/services")["services"].as_array().map(Vec::len), Some(1));
+    server.stop();
+}
+
+#[test]
+fn a_service_that_is_added_and_removed_at_once_leaves_no_listener_without_a_row() {
+    let (pmctl, port) = (Pmctl::new(), free_port());
+    let server = pmctl.serve();
+    let body = json!({"name": "web", "port": port, "targets": {"a": "http://127.0.0.1:9"}});
+    let body = body.to_string();
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..40 {
+                    call(&server, "POST", "/api/services", &body);
+                }
+            });
+            scope.spawn(|| {
+                for _ in 0..120 {
+                    call(&server, "DELETE", "/api/services/web", "");
+                }
+            });
+        }
+    });
+    call(&server, "DELETE", "/api/services/web", "");
+    assert!(!is_listening(port), "a proxy runs that no row stands for\n{server}");
     server.stop();
 }
 

@@ -14,7 +14,7 @@ use super::typed::{
 use crate::config::{Flags, Key, duration_within};
 use crate::model::{
     NewService, NewTarget, Port, Scheme, Selection, ServiceName, ServicePatch, TargetName,
-    TargetUrl, UpstreamTls, parse_ports,
+    TargetUrl, UpstreamTls, parse_ports, parse_tags,
 };
 use crate::text::{self, Message};
 
@@ -29,9 +29,6 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 
 /// Longest wait: a week.
 const MAX_WAIT: Duration = Duration::from_secs(7 * 24 * 3_600);
-
-/// Most bytes of a tag.
-const MAX_TAG_BYTES: usize = 253;
 
 /// Collects mistakes on the way. A value that is wrong is `None` and among the mistakes.
 pub(super) struct Convert<'a> {
@@ -265,19 +262,7 @@ impl Convert<'_> {
     }
 
     fn tags(&mut self, tags: &[String]) -> Option<Vec<String>> {
-        let is_wrong = |tag: &&String| {
-            tag.trim() != tag.as_str()
-                || tag.is_empty()
-                || tag.len() > MAX_TAG_BYTES
-                || tag.chars().any(char::is_control)
-        };
-        if let Some(tag) = tags.iter().find(is_wrong) {
-            let shown = tag.escape_debug();
-            self.mistakes.push(text::cli::argument_tag_invalid(shown, MAX_TAG_BYTES));
-            return None;
-        }
-        let mut seen = BTreeSet::new();
-        Some(tags.iter().filter(|tag| seen.insert(*tag)).cloned().collect())
+        self.ok(parse_tags(tags))
     }
 
     fn ports(&mut self, written: &[String]) -> Option<BTreeSet<Port>> {

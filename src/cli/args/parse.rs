@@ -175,13 +175,13 @@ mod tests {
             [
                 "argument-bind-invalid",
                 "argument-ca-unreadable",
-                "argument-tag-invalid",
                 "argument-target-twice",
                 "argument-target-unreadable",
                 "argument-target-without-tls",
                 "name-has-control",
                 "port-out-of-range",
                 "settings-exclude-each-other",
+                "tag-invalid",
                 "target-url-scheme-unknown",
             ]
         );

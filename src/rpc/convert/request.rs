@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::Need;
 use crate::model::{
     Credentials, Event, Fault, NewService, NewTarget, Port, PortChoice, Selection, ServiceName,
-    ServicePatch, TargetName, TargetUrl, UpstreamTls,
+    ServicePatch, TargetName, TargetUrl, UpstreamTls, parse_tags,
 };
 use crate::rpc::generated as pb;
 use crate::text;
@@ -137,7 +137,7 @@ impl TryFrom<pb::AddServiceRequest> for NewService {
             bind: sent.bind.as_deref().map(address).transpose()?,
             targets,
             active: sent.active.as_deref().map(target_name).transpose()?.or(first),
-            tags: sent.tags,
+            tags: parse_tags(&sent.tags).map_err(Fault::usage)?,
             register: sent.register.unwrap_or(true),
             stopped: sent.stopped,
         })
@@ -168,7 +168,7 @@ impl TryFrom<pb::SetServiceRequest> for (ServiceName, ServicePatch) {
             name: sent.new_name.as_deref().map(service_name).transpose()?,
             port: sent.port.map(|choice| port_choice(choice.number)).transpose()?,
             bind: sent.bind.map(bind).transpose()?,
-            tags: sent.tags.map(|list| list.tags),
+            tags: sent.tags.map(|list| parse_tags(&list.tags).map_err(Fault::usage)).transpose()?,
             register: sent.register,
         };
         Ok((service_name(&sent.name)?, patch))
