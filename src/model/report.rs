@@ -421,7 +421,7 @@ pub struct ShutdownProgress {
     pub duration_ms: Option<u64>,
     /// Proxies stopped so far and in all, while they drain.
     pub proxies: Option<(u64, u64)>,
-    /// Connections cut so far by a drain's bound.
+    /// Connections that a drain's bound cut; each stands in one sign of progress only.
     pub cut: Vec<Cut>,
     /// Whether the shutdown has become a forced one.
     pub forced: bool,

@@ -107,6 +107,7 @@ pub(super) async fn run(leaving: Leaving) -> Ended {
     }
 
     // 5. One transaction.
+    told.heed(&stop);
     let step = told.begin(ShutdownStep::SaveState, text::serve::step_state_saving());
     let save = save_state(&store, &server, &node, &told, &asked_by);
     match tokio::time::timeout(budget.left(Instant::now()), save).await {
@@ -136,6 +137,7 @@ pub(super) async fn run(leaving: Leaving) -> Ended {
     drop(lock);
 
     // 7. Only the exit is left.
+    told.heed(&stop);
     let step = told.begin(ShutdownStep::Exit, text::serve::step_exiting());
     match told.forced.clone() {
         None => told.done(step, text::serve::step_all_safe()),
@@ -262,12 +264,19 @@ struct Step {
 }
 
 impl Teller {
+    /// A second stop signal counts whenever it comes, also where nothing was left to cut.
+    fn heed(&mut self, stop: &Stop) {
+        if stop.state().is_forced() && self.forced.is_none() {
+            self.forced = Some(text::serve::forced_by_signal());
+        }
+    }
+
     fn begin(&mut self, step: ShutdownStep, message: Message) -> Step {
         let since = Instant::now();
         if matches!(step, ShutdownStep::CloseControl | ShutdownStep::DrainProxies) {
             tracing::info!(step = step.as_str(), "{}", message.render(self.lang));
         }
-        self.publish(step, StepState::Started, message, None, None);
+        self.publish(step, StepState::Started, message, None, None, Vec::new());
         Step { step, since }
     }
 
@@ -293,14 +302,14 @@ impl Teller {
                 tracing::info!(step = step.as_str(), duration_ms, "{line}");
             }
         }
-        self.publish(step, state, message, Some(duration_ms), None);
+        self.publish(step, state, message, Some(duration_ms), None, Vec::new());
     }
 
     /// A line below a step that is no step of its own.
     fn line(&self, message: Message) {
         tracing::info!("{}", message.render(self.lang));
         let step = ShutdownStep::DrainProxies;
-        self.publish(step, StepState::Started, message, None, None);
+        self.publish(step, StepState::Started, message, None, None, Vec::new());
     }
 
     fn drained(&mut self, step: Step, proxy: &Running, report: DrainReport, done: (u64, u64)) {
@@ -309,15 +318,16 @@ impl Teller {
             let line = text::serve::step_cut(&cut.service, peer, &cut.kind, request, cut.age_ms);
             tracing::warn!(bytes = cut.bytes, "{}", line.render(self.lang));
         }
-        self.cut.extend(report.cut);
+        self.cut.extend_from_slice(&report.cut);
         let message = text::serve::step_drained_one(&proxy.name, proxy.port);
-        self.publish(step.step, StepState::Started, message, None, Some(done));
+        self.publish(step.step, StepState::Started, message, None, Some(done), report.cut);
     }
 
     /// The last sign that goes out before the streams end: whoever watches learns the outcome.
     fn announce_closing(&self) {
         let message = text::serve::step_streams_ending();
-        self.publish(ShutdownStep::CloseDatabase, StepState::Started, message, None, None);
+        let step = ShutdownStep::CloseDatabase;
+        self.publish(step, StepState::Started, message, None, None, Vec::new());
     }
 
     fn publish(
@@ -327,8 +337,9 @@ impl Teller {
         message: Message,
         duration_ms: Option<u64>,
         proxies: Option<(u64, u64)>,
+        cut: Vec<Cut>,
     ) {
-        let (cut, forced) = (self.cut.clone(), self.forced.is_some());
+        let forced = self.forced.is_some();
         let sign = ShutdownProgress { step, state, message, duration_ms, proxies, cut, forced };
         self.observer.shutdown(&sign);
         self.server.progress.publish(sign);

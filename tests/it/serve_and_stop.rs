@@ -320,6 +320,19 @@ fn a_second_signal_ends_the_server_by_force_with_exit_1_and_rows_stopped() {
 }
 
 #[test]
+fn a_second_signal_counts_also_where_nothing_is_left_to_drain() {
+    let pmctl = Pmctl::new();
+    let mut server = pmctl.serve();
+    // A stopped process takes both at once.
+    server.signal(Signal::STOP);
+    server.signal(Signal::TERM);
+    server.signal(Signal::INT);
+    server.signal(Signal::CONT);
+    assert_eq!(server.wait_exit(), 1, "{server}");
+    assert!(server.stderr().contains("ended by force"), "{server}");
+}
+
+#[test]
 fn a_shutdown_past_its_bound_is_forced_with_exit_1_and_rows_stopped() {
     let (pmctl, mut server, mut client, _held) =
         with_a_request_held(&["--service-timeout", "10m", "--shutdown-timeout", "1s"]);

@@ -28,7 +28,6 @@ pub struct ShutdownView {
     lines: ShutdownLines,
     bar: DrainBar,
     seen: Vec<ShutdownProgress>,
-    cut_shown: usize,
 }
 
 /// What a shutdown went through. `error` and `code` stand there where it did not go in order.
@@ -41,14 +40,14 @@ struct Document<'a> {
     code: Option<&'a str>,
     forced: bool,
     steps: Vec<&'a ShutdownProgress>,
-    cut: &'a [Cut],
+    cut: Vec<&'a Cut>,
 }
 
 impl Output {
     /// Begins to show a shutdown.
     pub fn shutdown(&self, lines: ShutdownLines) -> ShutdownView {
         let bar = DrainBar::new(self.live(), self.style().lang);
-        ShutdownView { output: self.clone(), lines, bar, seen: Vec::new(), cut_shown: 0 }
+        ShutdownView { output: self.clone(), lines, bar, seen: Vec::new() }
     }
 }
 
@@ -67,10 +66,9 @@ impl ShutdownView {
 
     fn write_lines(&mut self, progress: &ShutdownProgress) {
         let style = self.output.style();
-        for cut in progress.cut.iter().skip(self.cut_shown) {
+        for cut in &progress.cut {
             self.output.line_out(&format!("  {}", action::cut_line(cut, style)));
         }
-        self.cut_shown = self.cut_shown.max(progress.cut.len());
         if !has_line(progress) {
             return;
         }
@@ -110,8 +108,7 @@ impl ShutdownView {
             code: fault.map(Message::code),
             forced: self.seen.iter().any(|sign| sign.forced),
             steps: self.seen.iter().filter(is_step).collect(),
-            // Each sign has all that were cut up to it.
-            cut: self.seen.last().map_or(&[], |last| &last.cut),
+            cut: self.seen.iter().flat_map(|sign| &sign.cut).collect(),
         });
     }
 }
@@ -248,8 +245,8 @@ HTTP服务器已停止接受新连接 (<1ms)
             bytes: 10,
         };
         let mut steps = shutdown();
+        steps[8].cut = vec![cut];
         for step in &mut steps[8..] {
-            step.cut = vec![cut.clone()];
             step.forced = true;
         }
         steps[9].state = StepState::Failed;
