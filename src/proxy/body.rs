@@ -214,6 +214,14 @@ impl Body for ResponseBody {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
+            // hyper takes a stream that its target reset without an error for one that ended.
+            None if matches!(&this.source, Source::Target { body, lease: Some(Lease::H2(_)) }
+                if !body.is_end_stream()) =>
+            {
+                this.source = Source::Breaking(BodyError::Gone);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             None => {
                 this.release_at_end();
                 if let Some(guard) = &mut this.guard {

@@ -225,3 +225,42 @@ fn streams_over_the_bound_are_cut_and_each_is_listed() {
         }
     });
 }
+
+/// A target of HTTP/2 that sends a head and a part of a body, then resets the stream.
+fn resetting(reason: u8) -> Origin {
+    Origin::new(move |mut wire| {
+        let frame = |kind: u8, flags: u8, stream: [u8; 4], payload: &[u8]| {
+            let length = u8::try_from(payload.len()).unwrap();
+            [&[0, 0, length, kind, flags][..], &stream, payload].concat()
+        };
+        wire.exactly(24).expect("the preface");
+        wire.send(frame(4, 0, [0; 4], &[])).unwrap();
+        while let Some(head) = wire.exactly(9) {
+            let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+            wire.exactly(length).unwrap();
+            let stream = [head[5], head[6], head[7], head[8]];
+            match (head[3], head[4] & 1) {
+                (4, 0) => wire.send(frame(4, 1, [0; 4], &[])).unwrap(),
+                (1, _) => {
+                    // The one byte is `:status: 200` of the static table.
+                    let answer = [frame(1, 4, stream, &[0x88]), frame(0, 0, stream, b"part")];
+                    wire.send(answer.concat()).unwrap();
+                    wire.send(frame(3, 0, stream, &[0, 0, 0, reason])).unwrap();
+                }
+                _ => {}
+            }
+        }
+    })
+}
+
+#[test]
+fn an_answer_whose_stream_was_reset_is_no_whole_one_whatever_the_reason() {
+    for reason in [0, 2, 8] {
+        let origin = resetting(reason);
+        let bench = Bench::new(&format!("h2c://{}", origin.addr));
+        let mut client = bench.client();
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let came = String::from_utf8(client.rest()).unwrap();
+        assert!(!came.contains("\r\n0\r\n\r\n"), "{reason}: {came:?}");
+    }
+}
