@@ -9,13 +9,17 @@ use super::exit::ExitCode;
 use super::render::ShutdownLines;
 use crate::config::Settings;
 use crate::host;
-use crate::model::{Fault, FaultKind, ServerState, ShutdownStep};
+use crate::model::{EventAction, Fault, FaultKind, ServerState, ShutdownStep};
+use crate::ops::store_fault;
 use crate::rpc::{Client, ClientError};
-use crate::store::{Location, Owner, owner};
+use crate::store::{Location, Owner, Store, owner};
 use crate::text;
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// Events among which the end of the last server is looked for.
+const LAST_EVENTS: u32 = 100;
 
 /// How long a server may still hold its lock after it said its last word.
 const LAST_BREATH: Duration = Duration::from_secs(5);
@@ -73,8 +77,9 @@ pub(super) async fn shutdown(context: &Context<'_>, wait: bool) -> Result<ExitCo
         Found::Busy(ServerState::Draining, note) if wait => {
             context.output.note(&note);
             lock_is_free(settings, settings.serve.shutdown_timeout + LAST_BREATH).await?;
+            let code = how_it_ended(settings).await?;
             context.output.done(&text::backend::server_stopped());
-            return Ok(ExitCode::Success);
+            return Ok(code);
         }
         Found::Busy(ServerState::Draining, note) => {
             context.output.done(&note);
@@ -123,8 +128,25 @@ fn is_ours(settings: &Settings, client: &Client) -> Result<bool, Fault> {
     Ok(location.url() == client.server().database)
 }
 
+/// What the last server of the database recorded of its end: forced or in order. One that recorded
+/// nothing was killed.
+async fn how_it_ended(settings: &Settings) -> Result<ExitCode, Fault> {
+    let store = Store::open_for_reading(&location(settings)?).await.map_err(store_fault)?;
+    let Some(store) = store else { return Ok(ExitCode::Success) };
+    let events = store.events(LAST_EVENTS, None).await.map_err(store_fault)?;
+    let lives = [EventAction::ServerStarted, EventAction::ServerStopped, EventAction::ServerForced];
+    let last = events.iter().rev().find_map(|event| {
+        let action = EventAction::from_word(&event.action)?;
+        lives.contains(&action).then_some(action)
+    });
+    Ok(match last {
+        Some(EventAction::ServerStopped) => ExitCode::Success,
+        _ => ExitCode::Failed,
+    })
+}
+
 fn location(settings: &Settings) -> Result<Location, Fault> {
-    Location::from_url(&settings.database_url).map_err(crate::ops::store_fault)
+    Location::from_url(&settings.database_url).map_err(store_fault)
 }
 
 async fn lock_is_free(settings: &Settings, wait: Duration) -> Result<(), Fault> {
@@ -132,8 +154,7 @@ async fn lock_is_free(settings: &Settings, wait: Duration) -> Result<(), Fault> 
     let deadline = Instant::now() + wait;
     loop {
         let held = match location.exists() {
-            true => owner(&location, &settings.node_name, host::is_alive)
-                .map_err(crate::ops::store_fault)?,
+            true => owner(&location, &settings.node_name, host::is_alive).map_err(store_fault)?,
             false => Owner::Free,
         };
         let holder = match held {

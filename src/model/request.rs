@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{Credentials, PortChoice, ServiceName, TargetName, TargetUrl, UpstreamTls};
+use super::{
+    Credentials, Fault, PortChoice, Scheme, ServiceName, TargetName, TargetUrl, UpstreamTls,
+};
+use crate::text::{self, Message};
 
 /// A target to be added.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +17,27 @@ pub struct NewTarget {
     pub credentials: Option<Credentials>,
     /// What its certificate is checked against.
     pub tls: UpstreamTls,
+}
+
+impl NewTarget {
+    /// What is trusted matters for TLS only, and trusting everything leaves an authority no role.
+    /// Every mistake in that, of the target called `name`.
+    pub fn trust_mistakes(&self, name: &TargetName) -> Vec<Message> {
+        let UpstreamTls { ca_file, insecure } = &self.tls;
+        let mut mistakes = Vec::new();
+        if (ca_file.is_some() || *insecure) && self.url.scheme() != Scheme::Https {
+            mistakes.push(text::model::target_without_tls(name, &self.url));
+        }
+        if ca_file.is_some() && *insecure {
+            mistakes.push(text::model::target_trust_twice(name));
+        }
+        mistakes
+    }
+
+    /// The first of those mistakes as a fault.
+    pub fn refuse_mistaken_trust(&self, name: &TargetName) -> Result<(), Fault> {
+        self.trust_mistakes(name).into_iter().next().map_or(Ok(()), |m| Err(Fault::usage(m)))
+    }
 }
 
 /// A service to be added.
@@ -60,4 +84,27 @@ pub enum Selection {
     All,
     /// These, each of which must exist.
     Named(Vec<ServiceName>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trust_is_for_https_and_either_an_authority_or_everything() {
+        let code = |url: &str, ca: bool, insecure: bool| {
+            let url = url.parse().unwrap_or_else(|e| panic!("{e}"));
+            let tls = UpstreamTls { ca_file: ca.then(|| "/own.pem".into()), insecure };
+            let name = "main".parse().unwrap_or_else(|e| panic!("{e}"));
+            let target = NewTarget { url, credentials: None, tls };
+            let mistakes = target.trust_mistakes(&name);
+            mistakes.iter().map(Message::code).collect::<Vec<_>>()
+        };
+        assert!(code("http://a", false, false).is_empty());
+        assert!(code("https://a", true, false).is_empty());
+        assert!(code("https://a", false, true).is_empty());
+        assert_eq!(code("h2c://a", false, true), ["target-without-tls"]);
+        assert_eq!(code("http://a", true, true), ["target-without-tls", "target-trust-twice"]);
+        assert_eq!(code("https://a", true, true), ["target-trust-twice"]);
+    }
 }

@@ -13,8 +13,8 @@ use super::typed::{
 };
 use crate::config::{Flags, Key, duration_within};
 use crate::model::{
-    NewService, NewTarget, Port, Scheme, Selection, ServiceName, ServicePatch, TargetName,
-    TargetUrl, UpstreamTls, parse_ports, parse_tags,
+    NewService, NewTarget, Port, Selection, ServiceName, ServicePatch, TargetName, TargetUrl,
+    UpstreamTls, parse_ports, parse_tags,
 };
 use crate::text::{self, Message};
 
@@ -197,16 +197,8 @@ impl Convert<'_> {
         }
     }
 
-    /// What is trusted matters for TLS only, and trusting everything leaves an authority no role.
     fn check_trust(&mut self, name: &TargetName, target: &NewTarget) {
-        let tls = &target.tls;
-        if (tls.ca_file.is_some() || tls.insecure) && target.url.scheme() != Scheme::Https {
-            self.mistakes.push(text::cli::argument_target_without_tls(name, &target.url));
-        }
-        if tls.ca_file.is_some() && tls.insecure {
-            let mistake = text::config::settings_exclude_each_other("--ca", "--insecure");
-            self.mistakes.push(mistake);
-        }
+        self.mistakes.extend(target.trust_mistakes(name));
     }
 
     fn target(&mut self, written: &str, tls: UpstreamTls) -> Option<(TargetName, NewTarget)> {

@@ -177,12 +177,12 @@ mod tests {
                 "argument-ca-unreadable",
                 "argument-target-twice",
                 "argument-target-unreadable",
-                "argument-target-without-tls",
                 "name-has-control",
                 "port-out-of-range",
-                "settings-exclude-each-other",
                 "tag-invalid",
+                "target-trust-twice",
                 "target-url-scheme-unknown",
+                "target-without-tls",
             ]
         );
         let unknown = "pmctl service add a --port 1 --target a=http://b --active x --insecure y";

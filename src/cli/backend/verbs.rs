@@ -7,10 +7,11 @@ use super::faults::client_fault;
 use crate::cli::args::ServiceCommand;
 use crate::host;
 use crate::model::{
-    ActionReport, Actor, EventsReport, Fault, Port, PortsReport, Selection, ServicesReport,
-    StatusReport,
+    ActionReport, Actor, EventsReport, Fault, FaultKind, Port, PortsReport, Selection,
+    ServicesReport, StatusReport,
 };
 use crate::rpc::{ActionProgress, Client, ClientError};
+use crate::text;
 
 /// Whom the command works with.
 pub(in crate::cli) enum Backend {
@@ -62,7 +63,7 @@ impl Backend {
     ) -> Result<ActionReport, Fault> {
         match self {
             Self::Server(client) => {
-                ask(client, command, hear).await.map_err(|error| fault(client, error))
+                ask(client, command, hear).await.map_err(|error| unconfirmed(client, error))
             }
             Self::Direct(direct) => here(direct, command).await,
         }
@@ -115,6 +116,19 @@ async fn here(direct: &Direct, command: ServiceCommand) -> Result<ActionReport, 
         ServiceCommand::List(_) | ServiceCommand::Show(_) => {
             unreachable!("listing changes nothing; cli::service answers it before")
         }
+    }
+}
+
+/// The fault of a change whose answer did not come: it may be on its way all the same.
+fn unconfirmed(client: &Client, error: ClientError) -> Fault {
+    match error {
+        ClientError::Unresponsive { after } => {
+            let url = client.server().url.as_deref().unwrap_or("-");
+            let after = humantime::format_duration(after);
+            let message = text::backend::change_unconfirmed(url, after);
+            Fault::new(FaultKind::Unavailable, message)
+        }
+        error => fault(client, error),
     }
 }
 

@@ -19,6 +19,9 @@ impl Ops {
     /// cannot be started nothing is registered.
     pub(super) async fn add(&self, new: NewService, by: &Actor) -> Result<ActionReport, Fault> {
         let store = self.store()?;
+        for (name, target) in &new.targets {
+            target.refuse_mistaken_trust(name)?;
+        }
         let auto = new.port == PortChoice::Auto;
         let mut refused: BTreeSet<Port> = BTreeSet::new();
         let service = loop {

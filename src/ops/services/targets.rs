@@ -19,6 +19,7 @@ impl Ops {
         by: &Actor,
     ) -> Result<ActionReport, Fault> {
         let store = self.store()?;
+        target.refuse_mistaken_trust(name)?;
         let (mut wanted, _claim) = self.claim_one(service).await?;
         let (url, tls) = (target.url.clone(), target.tls.clone());
         let credentials = target.credentials.clone();
