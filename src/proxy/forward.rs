@@ -14,7 +14,7 @@ use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, Status
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use super::answer::{Failure, answer};
+use super::answer::{Failure, Refusal, answer};
 use super::body::{Gate, RequestBody, ResponseBody};
 use super::connect::{Protocol, Want};
 use super::exchange::{Client, ExchangeGuard};
@@ -196,6 +196,9 @@ impl Forward {
                     body = RequestBody::empty(&self.guard);
                 }
                 (SendError::Gone, _) => return Err(Failure::Internal),
+                _ if self.guard.exchange.body_broken.load(Ordering::Relaxed) => {
+                    return Err(Failure::Refused(Refusal::Body));
+                }
                 (error, _) => {
                     self.log_failure(upstream, &error);
                     return Err(Failure::Broken(upstream.name().clone()));

@@ -311,3 +311,62 @@ fn an_answer_without_the_body_being_read_arrives_before_the_close() {
     bench.until("the connection is gone", |handle| handle.counters().connections == 0);
     sending.join().unwrap();
 }
+
+#[test]
+fn what_came_of_an_answer_before_its_target_broke_off_reaches_the_client_and_then_its_end() {
+    for (framing, torn) in [
+        ("content-length: 10", "hello"),
+        ("transfer-encoding: chunked", "5\r\nhello\r\n"),
+        ("transfer-encoding: chunked", "5\r\nhello\r\nno size\r\n"),
+    ] {
+        let origin = Origin::new(move |mut wire| {
+            wire.head().unwrap();
+            wire.send(format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n{torn}")).unwrap();
+        });
+        let bench = Bench::new(&origin.url());
+        let mut client = bench.client();
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let head = client.head().expect("the head, whatever became of the body");
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        let rest = String::from_utf8(client.rest()).unwrap();
+        assert!(rest.contains("hello") && !rest.contains("\r\n0\r\n"), "{framing}: {rest:?}");
+        bench.until("closed", |handle| handle.counters().connections == 0);
+    }
+}
+
+#[test]
+fn an_answer_framed_twice_arrives_whole() {
+    let origin = Origin::serving(|_| {
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n";
+        format!("{head}a\r\n0123456789\r\n0\r\n\r\n").into_bytes()
+    });
+    let bench = Bench::new(&origin.url());
+    let answer = bench.client().get("/");
+    assert_eq!((answer.text().as_str(), answer.field("content-length")), ("0123456789", None));
+}
+
+#[test]
+fn nothing_is_forwarded_to_the_control_address_by_whatever_name() {
+    let origin = Origin::saying("an order was taken");
+    let port = origin.addr.port();
+    for host in ["127.0.0.1", "localhost", "0.0.0.0"] {
+        let url = format!("http://{host}:{port}");
+        let bench = Bench::beside(Some(origin.addr), &url, Limits::default(), 1);
+        assert_eq!(bench.client().get("/").status(), 508, "{host}");
+    }
+}
+
+#[test]
+fn a_body_that_its_client_broke_off_is_not_the_targets_fault() {
+    let origin = Origin::saying("never");
+    let bench = Bench::new(&origin.url());
+    for (framing, body) in
+        [("content-length: 10", "abc"), ("transfer-encoding: chunked", "3\r\nabcd\r\n0\r\n\r\n")]
+    {
+        let mut client = bench.client();
+        client.send(format!("POST / HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n{body}")).unwrap();
+        client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(client.message().map(|answer| answer.status()), Some(400), "{framing}");
+    }
+    assert_eq!(bench.handle.counters().upstream_failures, 0);
+}
