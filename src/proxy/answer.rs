@@ -48,6 +48,8 @@ pub enum Refusal {
     Method,
     /// The request came through this service before. 508.
     Loop,
+    /// Its body ended early or is framed wrongly. 400.
+    Body,
 }
 
 impl Refusal {
@@ -69,6 +71,7 @@ impl Refusal {
         Self::Ambiguous,
         Self::Method,
         Self::Loop,
+        Self::Body,
     ];
 
     /// The HTTP status that says it.
@@ -82,7 +85,8 @@ impl Refusal {
             | Self::Host
             | Self::Length
             | Self::CodingInvalid
-            | Self::Ambiguous => StatusCode::BAD_REQUEST,
+            | Self::Ambiguous
+            | Self::Body => StatusCode::BAD_REQUEST,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadTooLarge | Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -110,6 +114,7 @@ impl Refusal {
             Self::Ambiguous => text::upstream::request_length_ambiguous(),
             Self::Method => text::upstream::method_unsupported(),
             Self::Loop => text::upstream::request_looped(),
+            Self::Body => text::upstream::request_body_broken(),
         }
     }
 }
@@ -368,7 +373,7 @@ mod tests {
         assert_eq!(status(Failure::NoUpgrade), 501);
         let statuses: Vec<_> = Refusal::ALL.iter().map(|r| r.status().as_u16()).collect();
         let expected =
-            [400, 505, 414, 431, 431, 400, 400, 400, 400, 400, 400, 501, 400, 400, 501, 508];
+            [400, 505, 414, 431, 431, 400, 400, 400, 400, 400, 400, 501, 400, 400, 501, 508, 400];
         assert_eq!(statuses, expected);
         for (place, refusal) in Refusal::ALL.iter().enumerate() {
             assert_eq!(usize::from(*refusal as u8), place, "{refusal:?}");

@@ -107,6 +107,7 @@ impl Body for RequestBody {
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {
                 this.done = true;
+                this.exchange.body_broken.store(true, Ordering::Relaxed);
                 return Poll::Ready(Some(Err(error)));
             }
             None => {

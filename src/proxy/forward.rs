@@ -186,6 +186,9 @@ impl Forward {
                     parts = saved;
                     body = RequestBody::empty(&self.guard);
                 }
+                _ if self.guard.exchange.body_broken.load(Ordering::Relaxed) => {
+                    return Err(Failure::Refused(Refusal::Body));
+                }
                 (error, _) => {
                     self.log_failure(upstream, &error);
                     return Err(Failure::Broken(upstream.name().clone()));

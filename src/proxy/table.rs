@@ -92,6 +92,8 @@ pub(super) struct Exchange {
     pub(super) bytes_out: AtomicU64,
     /// The target takes the request's body faster than the client sends it.
     pub(super) awaits_client: AtomicBool,
+    /// The request's body broke off or was framed wrongly: the client's fault, not the target's.
+    pub(super) body_broken: AtomicBool,
     /// Listed as cut: its end does not count as finished.
     pub(super) cut: AtomicBool,
 }
@@ -106,6 +108,7 @@ impl Exchange {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             awaits_client: AtomicBool::new(false),
+            body_broken: AtomicBool::new(false),
             cut: AtomicBool::new(false),
         }
     }

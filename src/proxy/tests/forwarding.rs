@@ -361,3 +361,18 @@ fn nothing_is_forwarded_to_the_control_address_by_whatever_name() {
         assert_eq!(bench.client().get("/").status(), 508, "{host}");
     }
 }
+
+#[test]
+fn a_body_that_its_client_broke_off_is_not_the_targets_fault() {
+    let origin = Origin::saying("never");
+    let bench = Bench::new(&origin.url());
+    for (framing, body) in
+        [("content-length: 10", "abc"), ("transfer-encoding: chunked", "3\r\nabcd\r\n0\r\n\r\n")]
+    {
+        let mut client = bench.client();
+        client.send(format!("POST / HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n{body}")).unwrap();
+        client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(client.message().map(|answer| answer.status()), Some(400), "{framing}");
+    }
+    assert_eq!(bench.handle.counters().upstream_failures, 0);
+}
