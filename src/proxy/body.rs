@@ -149,7 +149,10 @@ pub(super) struct ResponseBody {
 enum Source {
     /// pmctl's own, or nothing.
     Own(Option<Bytes>),
-    Target { body: Incoming, lease: Option<Lease> },
+    Target {
+        body: Incoming,
+        lease: Option<Lease>,
+    },
     /// The target broke off, and the client's connection is to hear of it. It closes then and drops
     /// what it has not written, so what came before is let out first.
     Breaking(BodyError),

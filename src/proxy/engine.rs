@@ -41,10 +41,7 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, guard: Connecti
     let _ = stream.set_nodelay(true);
     let state = Rc::new(IoState::default());
     let linger = worker.limits.linger_timeout;
-    let io = GuardedIo::new(
-        ClientIo::new(stream, Rc::clone(&state), linger),
-        worker.limits.wire,
-    );
+    let io = GuardedIo::new(ClientIo::new(stream, Rc::clone(&state), linger), worker.limits.wire);
     let client = Rc::new(Client {
         worker,
         proxy: Arc::clone(&guard.proxy),
@@ -107,9 +104,7 @@ async fn sniff(client: &Client, watch: &Watch, io: &mut Io) -> Option<WireProtoc
 async fn serve_http1(client: &Rc<Client>, watch: Watch, io: Io) {
     let service = service_fn(|request: Request<Incoming>| forward::http1(client, request));
     let mut http = Box::pin(
-        http1::Builder::new()
-            .auto_date_header(false)
-            .serve_connection(TokioIo::new(io), service),
+        http1::Builder::new().auto_date_header(false).serve_connection(TokioIo::new(io), service),
     );
     let ended = poll_fn(|cx| {
         loop {
@@ -154,9 +149,8 @@ async fn serve_http2(client: &Rc<Client>, watch: Watch, io: Io) {
     let limits = &client.worker.limits;
     let started = Streams::default();
     let for_service = Rc::clone(client);
-    let service = service_fn(move |request: Request<Incoming>| {
-        forward::http2(&for_service, request)
-    });
+    let service =
+        service_fn(move |request: Request<Incoming>| forward::http2(&for_service, request));
     let http = http2::Builder::new(started.clone())
         .auto_date_header(false)
         .timer(TokioTimer::new())
@@ -215,4 +209,3 @@ fn poll_streams(
         }
     }
 }
-

@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION};
-use http::{
-    Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request,
-};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -109,8 +107,8 @@ impl Forward {
         };
         let has_body = !body.is_end_stream();
         shape.chunked = has_body && body.size_hint().exact().is_none();
-        let gate = (shape.expect_continue && has_body && !client.http2.get())
-            .then(Arc::<Gate>::default);
+        let gate =
+            (shape.expect_continue && has_body && !client.http2.get()).then(Arc::<Gate>::default);
         let body = RequestBody::new(body, &self.guard, gate.clone());
         match self.send(&upstream, &shape, parts, body, has_body, gate.as_ref()).await {
             Ok(sent) => self.answer(&upstream, &shape, sent, gate).await,

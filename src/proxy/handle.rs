@@ -69,11 +69,7 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    pub(super) fn new(
-        spec: ProxySpec,
-        limits: Arc<Limits>,
-        workers: Arc<[WorkerHandle]>,
-    ) -> Self {
+    pub(super) fn new(spec: ProxySpec, limits: Arc<Limits>, workers: Arc<[WorkerHandle]>) -> Self {
         Self {
             id: spec.id,
             name: spec.name,

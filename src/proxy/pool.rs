@@ -223,8 +223,7 @@ impl Pool {
             }
             Protocol::H2 => {
                 kept.speaks_h2.set(true);
-                let made =
-                    H2Connection::new(io, guard).await.map_err(CheckoutError::Handshake)?;
+                let made = H2Connection::new(io, guard).await.map_err(CheckoutError::Handshake)?;
                 let lease = made.lease();
                 // An older one lives on until its last stream has ended.
                 if !kept.over.get() {
@@ -253,9 +252,10 @@ impl Pool {
 
     /// Whether nothing is kept.
     pub(super) fn is_empty(&self) -> bool {
-        self.kept.borrow().values().all(|kept| {
-            kept.idle.borrow().is_empty() && kept.shared.borrow().is_none()
-        })
+        self.kept
+            .borrow()
+            .values()
+            .all(|kept| kept.idle.borrow().is_empty() && kept.shared.borrow().is_none())
     }
 
     /// Closes what was idle for too long or was closed by its target.

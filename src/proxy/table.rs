@@ -32,8 +32,7 @@ pub enum ConnectionState {
 }
 
 impl ConnectionState {
-    const ALL: [Self; 5] =
-        [Self::Fresh, Self::HalfHead, Self::InFlight, Self::Idle, Self::Tunnel];
+    const ALL: [Self; 5] = [Self::Fresh, Self::HalfHead, Self::InFlight, Self::Idle, Self::Tunnel];
 }
 
 /// A request or tunnel under way, as listed.

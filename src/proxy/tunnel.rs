@@ -163,11 +163,7 @@ fn keep_alive(socket: &TcpStream) {
 
 /// Carries the tunnel until both directions have ended, one fails, its target has ended and its
 /// client stays silent, or it is told to be cut.
-pub(super) async fn run(
-    pending: PendingTunnel,
-    mut client: TcpStream,
-    early: &[&[u8]],
-) {
+pub(super) async fn run(pending: PendingTunnel, mut client: TcpStream, early: &[&[u8]]) {
     let PendingTunnel { upstream, mut guard } = pending;
     let Upgraded { io: mut target, early: target_early, guard: open } = upstream;
     keep_alive(&client);

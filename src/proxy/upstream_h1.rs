@@ -82,7 +82,15 @@ impl H1Connection {
         let (sender, connection) = Builder::new().handshake(TokioIo::new(io)).await?;
         let relay = Arc::new(Relay::default());
         let waker = Waker::from(Arc::clone(&relay));
-        Ok(Self { sender, connection: Some(connection), relay, waker, received, ended: false, guard })
+        Ok(Self {
+            sender,
+            connection: Some(connection),
+            relay,
+            waker,
+            received,
+            ended: false,
+            guard,
+        })
     }
 
     pub(super) fn guard(&self) -> &UpstreamGuard {

@@ -30,9 +30,8 @@ fn a_request_reaches_its_target_with_its_body_and_the_answer_comes_back_with_its
 fn chunked_bodies_pass_both_ways_and_trailers_stay_where_both_sides_speak_of_them() {
     let origin = Origin::serving(|request| {
         assert!(request.field("transfer-encoding").is_some());
-        let mut answer = String::from(
-            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n",
-        );
+        let mut answer =
+            String::from("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n");
         answer.push_str(&format!("{:x}\r\n{}\r\n", request.body.len(), request.text()));
         answer.push_str("0\r\nx-sum: 7\r\n\r\n");
         answer.into_bytes()
@@ -155,8 +154,7 @@ fn a_target_that_is_not_there_is_502_and_one_that_is_late_is_504() {
         wire.message();
         wire.rest();
     });
-    let limits =
-        Limits { first_byte_timeout: Duration::from_millis(100), ..Limits::default() };
+    let limits = Limits { first_byte_timeout: Duration::from_millis(100), ..Limits::default() };
     let bench = Bench::with(&silent.url(), limits, 1);
     let mut client = bench.client();
     assert_eq!(client.get("/").status(), 504);

@@ -76,9 +76,8 @@ fn post(path: &str, body: Body) -> Request<Body> {
 
 #[test]
 fn a_client_of_http2_reaches_a_target_of_http1() {
-    let origin = Origin::serving(|request| {
-        ok(format!("{} {}", request.start(), request.text()).as_bytes())
-    });
+    let origin =
+        Origin::serving(|request| ok(format!("{} {}", request.start(), request.text()).as_bytes()));
     let bench = Bench::new(&origin.url());
     run(async {
         let mut client = connect(bench.addr).await;

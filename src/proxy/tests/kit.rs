@@ -38,9 +38,7 @@ impl Origin {
     }
 
     /// Answers every request with its own head and body, each in a line of what `answer` makes.
-    pub(super) fn serving(
-        answer: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static,
-    ) -> Self {
+    pub(super) fn serving(answer: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static) -> Self {
         Self::new(move |mut wire| {
             while let Some(request) = wire.message() {
                 if wire.send(answer(&request)).is_err() {

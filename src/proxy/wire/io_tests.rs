@@ -111,7 +111,8 @@ fn out(stream: &[u8]) -> Out {
 pub(super) const GET: &[u8] = b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n";
 pub(super) const POST: &[u8] =
     b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 23\r\n\r\nGET / HTTP/1.1\nA: b\r\n\r\n";
-pub(super) const CHUNKED: &[u8] = b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+pub(super) const CHUNKED: &[u8] =
+    b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
     5;x=y\r\n\r\nG\0T\r\n0A\r\n0\r\n\r\nGET /\r\n000\r\nTrailer: 1\r\n\r\n";
 
 #[test]

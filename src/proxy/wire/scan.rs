@@ -184,23 +184,13 @@ mod tests {
         let next = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
         let stream = [&upgrade[..], next].concat();
         let mut scanner = Scanner::new(WireLimits::default());
-        let held = Accepted {
-            passed: upgrade.len(),
-            heads: 1,
-            gated: true,
-            body: true,
-            stop: Stop::Gate,
-        };
+        let held =
+            Accepted { passed: upgrade.len(), heads: 1, gated: true, body: true, stop: Stop::Gate };
         assert_eq!(scanner.accept(&stream), held);
         assert_eq!(scanner.accept(next).stop, Stop::Gate);
         scanner.resume();
-        let passed = Accepted {
-            passed: next.len(),
-            heads: 1,
-            gated: false,
-            body: false,
-            stop: Stop::More,
-        };
+        let passed =
+            Accepted { passed: next.len(), heads: 1, gated: false, body: false, stop: Stop::More };
         assert_eq!(scanner.accept(next), passed);
     }
 }
