@@ -61,6 +61,10 @@ impl Watch {
         if io.closing.get() && io.is_quiet() {
             return Verdict::Close;
         }
+        if io.in_flight.get() == 0 && io.end_hidden.replace(false) {
+            // The end that was kept back is shown now: no event of the socket will come again.
+            return Verdict::Again;
+        }
         let state = self.current();
         if state != self.state.replace(state) {
             self.client.entry.set_state(state);

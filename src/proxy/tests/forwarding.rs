@@ -189,6 +189,7 @@ fn a_client_that_half_closes_behind_its_request_is_answered() {
     client.stream.shutdown(std::net::Shutdown::Write).unwrap();
     bench.until("in flight", |handle| handle.counters().in_flight == 1);
     go.send(()).unwrap();
+    bench.until("closed, as nothing more can come", |handle| handle.connections().is_empty());
     assert!(client.rest().ends_with(b"late but here"));
 }
 
