@@ -200,7 +200,7 @@ const HYPER_MAX_HEADERS: usize = 100;
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// What a target may send ahead of a slow client, for each stream.
-const SEND_BUFFER: usize = 256 * 1024;
+const SEND_BUFFER: usize = 64 * 1024;
 
 fn poll_streams(
     cx: &mut Context<'_>,

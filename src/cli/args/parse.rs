@@ -118,7 +118,7 @@ mod tests {
     fn surroundings() -> Surroundings {
         Surroundings {
             env: Box::new(|_| None),
-            working_dir: "/work".into(),
+            working_dir: "/home/ann".into(),
             user: None,
             home_of: |_| None,
             cpus: 1,
@@ -158,7 +158,7 @@ mod tests {
         };
         assert_eq!(new.active.as_ref().map(|a| a.as_str()), Some("b"));
         let b = &new.targets[&"b".parse().unwrap()];
-        assert_eq!(b.tls.ca_file.as_deref(), Some(Path::new("/work/own.pem")));
+        assert_eq!(b.tls.ca_file.as_deref(), Some(Path::new("/home/ann/own.pem")));
         assert_eq!(b.credentials.as_ref().map(|c| c.username.as_str()), Some("u"));
         assert_eq!((new.tags.len(), new.register, new.stopped), (1, false, true));
     }
