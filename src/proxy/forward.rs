@@ -165,15 +165,20 @@ impl Forward {
                 }
                 Lease::H2(lease) => {
                     let mut answer = std::pin::pin!(lease.send(request));
-                    poll_fn(|cx| match answer.as_mut().poll(cx) {
+                    let answered = poll_fn(|cx| match answer.as_mut().poll(cx) {
                         Poll::Ready(answered) => Poll::Ready(Ok(answered)),
                         Poll::Pending => patience.poll_over(cx).map(Err),
-                    })
-                    .await
-                    .map(|answered| {
+                    });
+                    answered.await.map(|answered| {
                         answered.map_err(|mut error| match error.take_message() {
                             Some(request) => SendError::Unsent(Box::new(request)),
-                            None => SendError::Broken(error.into_error()),
+                            None => {
+                                let error = error.into_error();
+                                match lease.was_let_go(&error) {
+                                    true => SendError::Closed(error),
+                                    false => SendError::Broken(error),
+                                }
+                            }
                         })
                     })
                 }

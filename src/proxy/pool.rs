@@ -101,9 +101,12 @@ impl Lease {
         }
     }
 
-    /// Whether an earlier request used the same connection alone.
+    /// Whether an earlier request used the same connection.
     pub(super) fn is_reused(&self) -> bool {
-        matches!(self, Self::H1 { reused: true, .. })
+        match self {
+            Self::H1 { reused, .. } => *reused,
+            Self::H2(lease) => lease.is_reused(),
+        }
     }
 
     pub(super) fn poll_frame(

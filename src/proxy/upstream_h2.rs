@@ -1,6 +1,7 @@
 //! One HTTP/2 connection to a target, shared by the requests of a worker.
 
 use std::cell::Cell;
+use std::error::Error;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -41,6 +42,10 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
 
 struct Shared {
     streams: Cell<usize>,
+    /// A request was sent on it before.
+    used: Cell<bool>,
+    /// Its target takes no more requests on it.
+    retired: Cell<bool>,
     /// When the last stream ended.
     unused_since: Cell<u64>,
     task: AbortHandle,
@@ -62,6 +67,7 @@ pub(super) struct H2Connection {
 pub(super) struct H2Lease {
     sender: SendRequest<RequestBody>,
     shared: Rc<Shared>,
+    reused: bool,
 }
 
 impl H2Connection {
@@ -81,6 +87,8 @@ impl H2Connection {
         });
         let shared = Shared {
             streams: Cell::new(0),
+            used: Cell::new(false),
+            retired: Cell::new(false),
             unused_since: Cell::new(timer::now_ms()),
             task: task.abort_handle(),
         };
@@ -88,7 +96,7 @@ impl H2Connection {
     }
 
     pub(super) fn is_usable(&self) -> bool {
-        !self.sender.is_closed()
+        !self.sender.is_closed() && !self.shared.retired.get()
     }
 
     /// Whether it can go: closed, or without a stream since before `oldest`.
@@ -99,7 +107,8 @@ impl H2Connection {
 
     pub(super) fn lease(&self) -> H2Lease {
         self.shared.streams.set(self.shared.streams.get() + 1);
-        H2Lease { sender: self.sender.clone(), shared: Rc::clone(&self.shared) }
+        let reused = self.shared.used.replace(true);
+        H2Lease { sender: self.sender.clone(), shared: Rc::clone(&self.shared), reused }
     }
 }
 
@@ -110,6 +119,26 @@ impl H2Lease {
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<>
     {
         self.sender.try_send_request(request)
+    }
+
+    /// Whether a request was sent on the connection before this one.
+    pub(super) fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    /// Whether `error`, which came in the place of an answer, says that the target did nothing with
+    /// the request: it refused the stream, or left with the connection (RFC 9113 section 8.7). A
+    /// connection it left is given to no further request.
+    pub(super) fn was_let_go(&self, error: &hyper::Error) -> bool {
+        let mut causes = std::iter::successors(error.source(), |error| (*error).source());
+        let Some(error) = causes.find_map(|error| error.downcast_ref::<h2::Error>()) else {
+            return false;
+        };
+        let is_leaving = error.is_go_away() || error.is_io();
+        if is_leaving {
+            self.shared.retired.set(true);
+        }
+        is_leaving || error.reason() == Some(h2::Reason::REFUSED_STREAM)
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::task::spawn_local;
 
 use super::kit::{Bench, Origin, PATIENCE, ok};
 use crate::proxy::upstream_h2::Local;
-use crate::proxy::{ConnectionState, ProxyPhase};
+use crate::proxy::{ConnectionState, Limits, ProxyPhase};
 
 type Body = BoxBody<Bytes, Infallible>;
 
@@ -226,13 +226,14 @@ fn streams_over_the_bound_are_cut_and_each_is_listed() {
     });
 }
 
+fn frame(kind: u8, flags: u8, stream: [u8; 4], payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).unwrap();
+    [&[0, 0, length, kind, flags][..], &stream, payload].concat()
+}
+
 /// A target of HTTP/2 that sends a head and a part of a body, then resets the stream.
 fn resetting(reason: u8) -> Origin {
     Origin::new(move |mut wire| {
-        let frame = |kind: u8, flags: u8, stream: [u8; 4], payload: &[u8]| {
-            let length = u8::try_from(payload.len()).unwrap();
-            [&[0, 0, length, kind, flags][..], &stream, payload].concat()
-        };
         wire.exactly(24).expect("the preface");
         wire.send(frame(4, 0, [0; 4], &[])).unwrap();
         while let Some(head) = wire.exactly(9) {
@@ -262,5 +263,48 @@ fn an_answer_whose_stream_was_reset_is_no_whole_one_whatever_the_reason() {
         client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         let came = String::from_utf8(client.rest()).unwrap();
         assert!(!came.contains("\r\n0\r\n\r\n"), "{reason}: {came:?}");
+    }
+}
+
+/// A target of HTTP/2 that answers the first stream of each connection and, on its first connection,
+/// lets the second stream go with `parting` frames.
+fn leaving(parting: impl Fn([u8; 4]) -> Vec<u8> + Send + Sync + 'static) -> Origin {
+    let connections = AtomicUsize::new(0);
+    Origin::new(move |mut wire| {
+        let is_first = connections.fetch_add(1, Ordering::Relaxed) == 0;
+        wire.exactly(24).expect("the preface");
+        wire.send(frame(4, 0, [0; 4], &[])).unwrap();
+        let mut requests = 0;
+        while let Some(head) = wire.exactly(9) {
+            let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+            wire.exactly(length).unwrap();
+            let stream = [head[5], head[6], head[7], head[8]];
+            match (head[3], head[4] & 1) {
+                (4, 0) => wire.send(frame(4, 1, [0; 4], &[])).unwrap(),
+                (1, _) => {
+                    requests += 1;
+                    let answer = match is_first && requests == 2 {
+                        true => parting(stream),
+                        // END_STREAM and END_HEADERS; the byte is `:status: 200`.
+                        false => frame(1, 5, stream, &[0x88]),
+                    };
+                    wire.send(answer).unwrap();
+                }
+                _ => {}
+            }
+        }
+    })
+}
+
+#[test]
+fn a_request_that_its_target_let_go_unprocessed_is_asked_once_more() {
+    let go_away = |_| frame(7, 0, [0; 4], &[0, 0, 0, 1, 0, 0, 0, 0]);
+    let refused = |stream| frame(3, 0, stream, &[0, 0, 0, 7]);
+    for origin in [leaving(go_away), leaving(refused)] {
+        let bench = Bench::with(&format!("h2c://{}", origin.addr), Limits::default(), 1);
+        let mut client = bench.client();
+        assert_eq!(client.get("/1").status(), 200);
+        assert_eq!(client.get("/2").status(), 200, "asked again");
+        assert_eq!(bench.handle.counters().upstream_failures, 0);
     }
 }
