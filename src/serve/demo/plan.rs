@@ -104,7 +104,8 @@ async fn register(
     targets: &BTreeMap<TargetName, NewTarget>,
     notes: &mut Vec<Message>,
 ) -> Result<Port, Fault> {
-    let mut holder = None;
+    // Why the wanted port could not be had: the first holder, where it is visible.
+    let mut holder: Option<Option<String>> = None;
     for number in wanted..=wanted.saturating_add(TRIES) {
         let Some(port) = Port::new(number) else { continue };
         let new = NewService {
@@ -119,15 +120,20 @@ async fn register(
         };
         match ops.add_service(new, &Actor::Server).await {
             Ok(_) => {
-                if let Some(holder) = holder {
-                    notes.push(text::serve::demo_port_replaced(wanted, name, holder, port));
+                match holder {
+                    None => {}
+                    Some(Some(holder)) => {
+                        notes.push(text::serve::demo_port_replaced(wanted, name, holder, port));
+                    }
+                    Some(None) => {
+                        notes.push(text::serve::demo_port_replaced_unseen(wanted, name, port));
+                    }
                 }
                 return Ok(port);
             }
             Err(fault) if is_about_the_port(&fault) => {
                 let said = fault.message.args().find(|(name, _)| *name == "holder");
-                let said = said.map_or_else(|| "?".to_owned(), |(_, holder)| holder.to_owned());
-                holder.get_or_insert(said);
+                holder.get_or_insert(said.map(|(_, holder)| holder.to_owned()));
             }
             Err(fault) => return Err(fault),
         }
