@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::exit::ExitCode;
 use super::logging;
 use super::render::{Output, ShutdownLines};
-use crate::config::Settings;
+use crate::config::{OutputFormat, Settings};
 use crate::lifecycle::{Stop, StopCause, listen_for_stop_signals};
 use crate::model::{Fault, FaultKind, ShutdownProgress, ShutdownStep, StepState};
 use crate::serve::{DemoPlan, Observer, ReadyView, prepare};
@@ -55,8 +55,13 @@ pub(super) fn run(
     // ever: its sender is dropped when everything is drawn.
     let (drawing, drawn) = mpsc::channel::<()>();
     let display = output.clone();
+    // A log in a file leaves the person at the terminal without a word.
+    let lines = match settings.serve.log.file.is_some() && settings.output == OutputFormat::Table {
+        true => ShutdownLines::Shown,
+        false => ShutdownLines::Logged,
+    };
     let draw = move || {
-        show(&display, &signs);
+        show(&display, &signs, lines);
         drop(drawing);
     };
     thread::Builder::new()
@@ -112,13 +117,22 @@ impl Observer for Forward {
     }
 }
 
-fn show(output: &Output, signs: &Receiver<Sign>) {
-    let mut view = output.shutdown(ShutdownLines::Logged);
+fn show(output: &Output, signs: &Receiver<Sign>, lines: ShutdownLines) {
+    let mut view = output.shutdown(lines);
     let mut code = ExitCode::Success;
+    let mut is_stopping = false;
     for sign in signs {
         match sign {
-            Sign::Ready(ready) => output.ready(&ready),
+            Sign::Ready(ready) => {
+                if lines == ShutdownLines::Shown {
+                    let url = ready.server.url.as_deref().unwrap_or("-");
+                    let pid = ready.server.pid.unwrap_or_default();
+                    output.done(&text::serve::ready(url, ready.running, pid));
+                }
+                output.ready(&ready);
+            }
             Sign::Shutdown(progress) => {
+                is_stopping = true;
                 if progress.forced {
                     code = ExitCode::Failed;
                 }
@@ -126,5 +140,8 @@ fn show(output: &Output, signs: &Receiver<Sign>) {
             }
         }
     }
-    view.finish(code);
+    // A start that failed is told by its fault, not as a shutdown.
+    if is_stopping {
+        view.finish(code);
+    }
 }

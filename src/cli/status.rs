@@ -9,7 +9,9 @@ use super::exit::ExitCode;
 use super::render::ShutdownLines;
 use crate::config::Settings;
 use crate::host;
-use crate::model::{EventAction, Fault, FaultKind, ServerState, ShutdownStep};
+use crate::model::{
+    EventAction, Fault, FaultKind, ServerState, ShutdownProgress, ShutdownStep, StepState,
+};
 use crate::ops::store_fault;
 use crate::rpc::{Client, ClientError};
 use crate::store::{Location, Owner, Store, owner};
@@ -118,6 +120,23 @@ pub(super) async fn shutdown(context: &Context<'_>, wait: bool) -> Result<ExitCo
     }
     // A server that broke off before that was ended by its watchdog, or killed.
     let code = if forced || !all_was_said { ExitCode::Failed } else { ExitCode::Success };
+    if code == ExitCode::Success {
+        // Behind the streams nobody hears the server any more; its free lock says the rest.
+        for (step, message) in [
+            (ShutdownStep::CloseDatabase, text::serve::step_database_closed()),
+            (ShutdownStep::Exit, text::serve::step_all_safe()),
+        ] {
+            view.show(&ShutdownProgress {
+                step,
+                state: StepState::Done,
+                message,
+                duration_ms: None,
+                proxies: None,
+                cut: Vec::new(),
+                forced: false,
+            });
+        }
+    }
     view.finish(code);
     Ok(code)
 }

@@ -126,9 +126,10 @@ impl H2Lease {
         self.reused
     }
 
-    /// Whether `error`, which came in the place of an answer, says that the target did nothing with
-    /// the request: it refused the stream, or left with the connection (RFC 9113 section 8.7). A
-    /// connection it left is given to no further request.
+    /// Whether `error`, which came in the place of an answer, says that the target refused the stream
+    /// (it did nothing with it, RFC 9113 section 8.7) or left with the connection, when that is not
+    /// known: only what may be asked twice is asked again. A connection it left is given to no
+    /// further request.
     pub(super) fn was_let_go(&self, error: &hyper::Error) -> bool {
         let mut causes = std::iter::successors(error.source(), |error| (*error).source());
         let Some(error) = causes.find_map(|error| error.downcast_ref::<h2::Error>()) else {

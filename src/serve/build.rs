@@ -75,6 +75,9 @@ pub async fn prepare(
         () = stopping.stopping() => return Ok(None),
     };
     let started_at = clock::now();
+    // Before the database is touched: where this fails, nothing was made or repaired.
+    let mut demo_notes = Vec::new();
+    let control = bind_control(listen, demo.is_some(), &mut demo_notes).await?;
     let store = Store::open_as_owner(&location, &lock).await.map_err(store_fault)?;
     // Direct writers wait until the rows they change are read and served: none falls between.
     let writer = tokio::select! {
@@ -86,8 +89,6 @@ pub async fn prepare(
         }
     };
     recover(&store, &node).await?;
-    let mut demo_notes = Vec::new();
-    let control = bind_control(listen, demo.is_some(), &mut demo_notes).await?;
     let url = control.url();
     lock.set_url(&url).map_err(store_fault)?;
 
@@ -247,7 +248,9 @@ async fn bind_control(
         for port in (1..=DEMO_TRIES).filter_map(|more| listen.port().checked_add(more)) {
             let next = SocketAddr::new(listen.ip(), port);
             if let Ok(listener) = ControlListener::bind(next).await {
-                notes.push(text::serve::demo_control_replaced(listen, listener.url()));
+                // The sentence of the fault says whose it is, the note what is done instead.
+                notes.push(taken_address_fault(listen).await.message);
+                notes.push(text::serve::demo_control_replaced(listener.url()));
                 return Ok(listener);
             }
         }

@@ -81,6 +81,9 @@ impl Proxies {
         if is_at(&target.url, self.control) {
             return Err(Fault::usage(text::ops::target_not_control(name, self.control)));
         }
+        if is_own(&target.url, service) {
+            return Err(Fault::usage(text::ops::target_not_itself(name, &service.name)));
+        }
         Upstream::new(name, target, &self.via.of_service(service.id)).map_err(|error| {
             let reason = error.message(name);
             Fault::caused(FaultKind::Precondition, reason, &error)
@@ -138,6 +141,12 @@ fn sockets(bind: Option<IpAddr>) -> usize {
         None => 2,
         Some(_) => 1,
     }
+}
+
+/// Whether `url` says the service's own listener: every request would come back until it is refused.
+fn is_own(url: &TargetUrl, service: &Service) -> bool {
+    let own = service.bind.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+    is_at(url, SocketAddr::new(own, service.port.get()))
 }
 
 /// Whether `url` says `control`, by address or as `localhost`. Where another name leads is seen

@@ -141,7 +141,7 @@ pub(super) async fn run(leaving: Leaving) -> Ended {
     let step = told.begin(ShutdownStep::Exit, text::serve::step_exiting());
     match told.forced.clone() {
         None => told.done(step, text::serve::step_all_safe()),
-        Some(reason) => told.failed(step, text::serve::step_forced(reason)),
+        Some(reason) => told.failed(step, text::serve::step_forced(reason.render(told.lang))),
     }
     Ended { forced: told.forced, cut: told.cut }
 }
@@ -149,7 +149,8 @@ pub(super) async fn run(leaving: Leaving) -> Ended {
 async fn drain(server: &Server, stop: &Stop, budget: Budget, told: &mut Teller) {
     let running = server.proxies.alive();
     let count = running.len();
-    let step = told.begin(ShutdownStep::DrainProxies, text::serve::step_draining(count));
+    let message = text::serve::step_draining(count);
+    let step = told.begin_counting(ShutdownStep::DrainProxies, message, Some((0, count as u64)));
     let mut named: Vec<&Running> = running.iter().collect();
     named.sort_by(|a, b| a.name.cmp(&b.name));
     for proxy in named {
@@ -272,11 +273,21 @@ impl Teller {
     }
 
     fn begin(&mut self, step: ShutdownStep, message: Message) -> Step {
+        self.begin_counting(step, message, None)
+    }
+
+    /// The same for a step that goes on by numbers: a watcher learns at once of how many.
+    fn begin_counting(
+        &mut self,
+        step: ShutdownStep,
+        message: Message,
+        proxies: Option<(u64, u64)>,
+    ) -> Step {
         let since = Instant::now();
         if matches!(step, ShutdownStep::CloseControl | ShutdownStep::DrainProxies) {
             tracing::info!(step = step.as_str(), "{}", message.render(self.lang));
         }
-        self.publish(step, StepState::Started, message, None, None, Vec::new());
+        self.publish(step, StepState::Started, message, None, proxies, Vec::new());
         Step { step, since }
     }
 

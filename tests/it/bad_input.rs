@@ -355,3 +355,26 @@ fn a_read_only_database_takes_no_write_and_says_so() {
     assert!(fs::read(&database).expect("the database") == before, "it was changed");
     assert_eq!(pmctl.rows().len(), 1);
 }
+
+#[test]
+fn a_serve_whose_control_address_is_taken_makes_no_database() {
+    let pmctl = Pmctl::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let listen = taken.local_addr().expect("its address").to_string();
+    let refused = pmctl.fails(1, &["serve", "--listen", &listen]);
+    assert!(refused.stderr.contains(&listen), "{refused}");
+    assert!(!pmctl.database().exists(), "a database was made");
+}
+
+#[test]
+fn a_target_that_leads_back_to_its_own_service_is_refused() {
+    let pmctl = Pmctl::new();
+    let server = pmctl.serve();
+    let port = free_port();
+    let (number, target) = (port.to_string(), format!("t=http://127.0.0.1:{port}/x"));
+    let refused =
+        pmctl.fails(2, &["service", "add", "loop", "--port", &number, "--target", &target]);
+    assert!(refused.stderr.contains("`loop`"), "{refused}");
+    assert!(pmctl.rows().is_empty(), "it was registered");
+    server.stop();
+}

@@ -407,3 +407,14 @@ fn a_write_waits_for_a_server_that_is_just_stopping_and_then_works_on_the_databa
     });
     assert_eq!(pmctl.rows()["web"].0, "stopped");
 }
+
+#[test]
+fn a_healthy_server_is_not_called_unresponsive_because_another_address_was_asked() {
+    let pmctl = Pmctl::new();
+    let server = pmctl.serve();
+    let elsewhere = format!("http://127.0.0.1:{}", free_port());
+    let status = pmctl.json(&["--server", &elsewhere, "status"]);
+    assert_eq!(status["server"]["state"], "ready", "{status}");
+    assert_eq!(status["attention"], serde_json::json!([]), "{status}");
+    server.stop();
+}

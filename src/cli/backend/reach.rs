@@ -83,6 +83,7 @@ impl Nobody {
         match self {
             Self::Here => text::backend::no_server(),
             Self::At(url) => text::backend::server_absent(url),
+            Self::NotPmctl { url, .. } if url == DEFAULT_URL => text::backend::no_server(),
             Self::NotPmctl { url, what } => text::backend::server_not_pmctl(url, what),
             Self::OtherDatabase(url) => {
                 text::backend::server_of_other_database(url, database.url())
@@ -237,22 +238,23 @@ impl<'a> Reach<'a> {
             return Err(client_fault(&url, error));
         }
         if let Owner::Held(holder) = &owner {
-            let state = match error {
-                ClientError::Unresponsive { .. } => ServerState::Unresponsive,
-                _ => match claimed_state(holder.as_ref()) {
-                    // It says ready, but nobody listens at its address.
-                    ServerState::Ready => ServerState::Unresponsive,
-                    other => other,
-                },
-            };
+            let claimed = claimed_state(holder.as_ref());
             // It may have ended between the look at the lock and the connection.
-            return match self.owner()? {
-                Owner::Free => Ok(Found::Nobody(Nobody::Here)),
-                Owner::Held(_) => Ok(match elsewhere(holder.as_ref(), &url, &error) {
-                    Some(why) => Found::Busy(state, why),
-                    None => busy(holder.as_ref(), state),
-                }),
+            if self.owner()? == Owner::Free {
+                return Ok(Found::Nobody(Nobody::Here));
+            }
+            // The owner was not asked: what it says of itself stands.
+            if let Some(why) = elsewhere(holder.as_ref(), &url, &error) {
+                return Ok(Found::Busy(claimed, why));
+            }
+            let state = match (&error, claimed) {
+                // It says ready, but nobody listens at its address.
+                (ClientError::Unresponsive { .. }, _) | (_, ServerState::Ready) => {
+                    ServerState::Unresponsive
+                }
+                (_, other) => other,
             };
+            return Ok(busy(holder.as_ref(), state));
         }
         Ok(match error {
             ClientError::NotPmctl { what } => Found::Nobody(Nobody::NotPmctl { url, what }),
@@ -324,7 +326,7 @@ fn pid(holder: Option<&LockHolder>) -> String {
 fn elsewhere(holder: Option<&LockHolder>, url: &str, error: &ClientError) -> Option<Message> {
     let theirs = holder.filter(|h| h.kind == HolderKind::Serve)?.url.as_deref()?;
     let is_silent = matches!(error, ClientError::Unresponsive { .. });
-    (!is_silent && theirs != url).then(|| text::backend::server_elsewhere(url, pid(holder), theirs))
+    (!is_silent && theirs != url).then(|| text::backend::server_elsewhere(pid(holder), url, theirs))
 }
 
 fn busy(holder: Option<&LockHolder>, state: ServerState) -> Found {

@@ -38,7 +38,7 @@ impl Ops {
         let after = updated.map_err(store_fault)?;
         self.events_appended().await;
         let running = self.live().filter(|live| live.counters(after.id).is_some());
-        let message = text::ops::changed(&after.name);
+        let message = text::ops::changed(after.port);
         let mut item = self.item(after.clone(), message);
         if let (Some(live), true) = (running, moves) {
             match live.rebind(&after).await {
