@@ -148,14 +148,43 @@ async fn holder_of(port: Port) -> Seen {
     }
 }
 
-/// `node server.js (pid 4242, user ann)`; the command line is cut, it may be very long.
+/// `node server.js (pid 4242, user ann)`; the command line is cut, it may be very long, and kept on
+/// one line, because it is anybody's and ends up in the log.
 fn holder_name(holder: &Holder) -> String {
     const LONGEST: usize = 60;
     let command = holder.command.as_deref().unwrap_or("?");
-    let mut shown: String = command.chars().take(LONGEST).collect();
-    if shown.len() < command.len() {
+    let mut shown = String::new();
+    for c in command.chars().take(LONGEST) {
+        match c.is_control() {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    if command.chars().nth(LONGEST).is_some() {
         shown.push('…');
     }
     let user = holder.user.as_deref().unwrap_or("?");
     format!("{shown} (pid {}, user {user})", holder.identity.pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ProcessIdentity, Timestamp};
+
+    #[test]
+    fn a_command_line_that_would_forge_lines_of_a_log_is_named_on_one() {
+        let identity =
+            ProcessIdentity { boot_id: "b".into(), pid_namespace: 1, pid: 7, start_time: 1 };
+        let holder = |command: &str| Holder {
+            identity: identity.clone(),
+            uid: None,
+            user: Some("ann".into()),
+            command: Some(command.to_owned()),
+            started_at: Some(Timestamp::from_millis(0)),
+        };
+        let name = holder_name(&holder("evil\n\u{1b}[31m"));
+        assert_eq!(name, "evil\\n\\u{1b}[31m (pid 7, user ann)");
+        assert!(holder_name(&holder(&"订".repeat(61))).starts_with(&"订".repeat(60)));
+    }
 }
