@@ -36,6 +36,12 @@ words! {
         Repaired = "repaired",
         /// A caller was turned away.
         Refused = "refused",
+        /// A process that held a port was ended.
+        PortKilled = "port-killed",
+        /// A port was to be freed and was left alone.
+        PortLeft = "port-left",
+        /// A hung server was ended by force.
+        ServerEnded = "server-ended",
     }
 }
 

@@ -7,9 +7,12 @@
 //! Ground rules: this room names `text` and nobody else. A value that exists is valid: the only way
 //! to make a [`ServiceName`], [`Port`] or [`TargetUrl`] is through its parser.
 
+mod cleanup;
 mod event;
 mod fault;
 mod identity;
+mod kill;
+mod mask;
 mod name;
 mod port;
 mod report;
@@ -19,9 +22,17 @@ mod state;
 mod target;
 mod time;
 
+pub use cleanup::{
+    CleanupAction, CleanupItem, CleanupNode, CleanupProgress, CleanupReport, CleanupRequest,
+};
 pub use event::{Actor, Event, EventAction, Outcome, Peer};
 pub use fault::{Fault, FaultKind};
 pub use identity::ProcessIdentity;
+pub use kill::{
+    Bindable, EndSignal, HolderDetails, Keeper, KillItem, KillProgress, KillReport, KillRequest,
+    ParentView, PortAction,
+};
+pub use mask::{masked, program_only};
 pub use name::{NodeName, ServiceName, TargetName};
 pub use port::{Port, PortChoice, PortRange, parse_ports};
 pub use report::{

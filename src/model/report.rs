@@ -10,7 +10,8 @@ use serde::{Serialize, Serializer};
 
 use super::state::words;
 use super::{
-    Actual, Desired, Event, Fault, Phase, Port, Service, ServiceName, TargetName, Timestamp,
+    Actual, Desired, Event, Fault, HolderDetails, Phase, Port, Service, ServiceName, TargetName,
+    Timestamp,
 };
 use crate::text::Message;
 use std::fmt;
@@ -95,10 +96,12 @@ pub struct HolderView {
     pub pid: u32,
     /// User it runs as.
     pub user: Option<String>,
-    /// Command line.
+    /// Command line, without the secrets that stand in it.
     pub command: Option<String>,
     /// When it was started.
     pub start_time: Option<Timestamp>,
+    /// More of it; null where it was not asked for.
+    pub details: Option<HolderDetails>,
 }
 
 /// One port of [`PortsReport`].
@@ -266,7 +269,7 @@ pub struct ActionItem {
     pub fault: Option<Fault>,
 }
 
-fn fault_or_null<S: Serializer>(fault: &Option<Fault>, s: S) -> Result<S::Ok, S::Error> {
+pub(super) fn fault_or_null<S: Serializer>(fault: &Option<Fault>, s: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct Shown {
         error: String,

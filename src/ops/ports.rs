@@ -9,6 +9,7 @@ use super::live::Live;
 use crate::host::{self, Holder, Holding};
 use crate::model::{
     Fault, HolderView, Port, PortState, PortView, PortsReport, ProcessIdentity, Service, Success,
+    masked,
 };
 
 impl Ops {
@@ -112,7 +113,8 @@ fn holder_view(holder: Holder) -> HolderView {
     HolderView {
         pid: holder.identity.pid,
         user: holder.user,
-        command: holder.command,
+        command: holder.command.as_deref().map(masked),
         start_time: holder.started_at,
+        details: None,
     }
 }

@@ -190,6 +190,18 @@ impl Control for Face {
         answer(self.ops.ports_status(&ports).await)
     }
 
+    type KillPortsStream = Updates<pb::KillUpdate>;
+
+    async fn kill_ports(&self, _: Request<pb::KillPortsRequest>) -> Answer<Self::KillPortsStream> {
+        Err(Status::unimplemented("KillPorts"))
+    }
+
+    type CleanupStream = Updates<pb::CleanupUpdate>;
+
+    async fn cleanup(&self, _: Request<pb::CleanupRequest>) -> Answer<Self::CleanupStream> {
+        Err(Status::unimplemented("Cleanup"))
+    }
+
     async fn list_events(
         &self,
         request: Request<pb::ListEventsRequest>,

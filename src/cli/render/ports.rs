@@ -107,6 +107,7 @@ mod tests {
             user: Some("ann".into()),
             command: Some(command.into()),
             start_time: Some(ago(7_200)),
+            details: None,
         };
         let view = |state, service: Option<&str>, holders: Vec<HolderView>, connections| PortView {
             in_use: state != PortState::Free,

@@ -14,6 +14,7 @@ impl From<&HolderView> for pb::Holder {
             user: holder.user.clone(),
             command: holder.command.clone(),
             started_at_ms: holder.start_time.map(millis),
+            details: None,
         }
     }
 }
@@ -27,6 +28,7 @@ impl TryFrom<pb::Holder> for HolderView {
             user: sent.user,
             command: sent.command,
             start_time: sent.started_at_ms.map(Timestamp::from_millis),
+            details: None,
         })
     }
 }

@@ -160,12 +160,13 @@ fn an_action_comes_back_with_its_cuts_and_faults() {
 
 #[test]
 fn ports_come_back_with_all_that_is_unknown_about_them() {
-    let unknown = HolderView { pid: 1, user: None, command: None, start_time: None };
+    let unknown = HolderView { pid: 1, user: None, command: None, start_time: None, details: None };
     let known = HolderView {
         pid: 2,
         user: Some("用户".to_owned()),
         command: Some("x --y".to_owned()),
         start_time: Some(Timestamp::from_millis(9)),
+        details: None,
     };
     let ports = PortState::ALL.iter().zip(1..).map(|(state, number)| {
         let view = PortView {
