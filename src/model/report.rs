@@ -100,7 +100,8 @@ pub struct HolderView {
     pub command: Option<String>,
     /// When it was started.
     pub start_time: Option<Timestamp>,
-    /// More of it; null where it was not asked for.
+    /// More of it; left out where it was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub details: Option<HolderDetails>,
 }
 
