@@ -12,6 +12,7 @@ mod event;
 mod fault;
 mod identity;
 mod kill;
+mod lease;
 mod mask;
 mod name;
 mod port;
@@ -31,6 +32,10 @@ pub use identity::ProcessIdentity;
 pub use kill::{
     Bindable, EndSignal, HolderDetails, Keeper, KillItem, KillProgress, KillReport, KillRequest,
     ParentView, PortAction,
+};
+pub use lease::{
+    HealthCheck, Heartbeat, HeartbeatCall, HeartbeatHistory, HeartbeatView, HeartbeatsReport,
+    LeaseState, Registration,
 };
 pub use mask::{masked, program_only};
 pub use name::{NodeName, ServiceName, TargetName};

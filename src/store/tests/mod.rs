@@ -1,6 +1,7 @@
 //! The store as its callers use it, on real files.
 
 mod opening;
+mod registrations;
 mod registry;
 mod writers;
 

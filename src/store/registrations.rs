@@ -1,0 +1,208 @@
+//! What may stand in a registry, and the calls made about it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::model::{Heartbeat, HeartbeatCall, NodeName, Port, Registration, ServiceId, Timestamp};
+
+use super::{NodeId, Store, StoreError, reason};
+
+/// A registration as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistrationRow {
+    /// Key in the database.
+    pub id: i64,
+    /// The run of the server that announced it.
+    pub node: NodeId,
+    /// What it announced.
+    pub registration: Registration,
+}
+
+impl Store {
+    /// Writes down what is about to be announced, in the place of what the same node had announced
+    /// for the same service.
+    ///
+    /// # Errors
+    /// `Busy`, `DiskFull`, `ReadOnly`, `Sql`.
+    pub async fn put_registrations(
+        &self,
+        node: NodeId,
+        registrations: &[Registration],
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        for r in registrations {
+            let registries = serde_json::Value::from(r.registries.clone()).to_string();
+            sqlx::query(
+                "INSERT INTO registrations (node_id, service_id, service, port, registries, app, \
+                 instance_id, host, address, interval_s, duration_s, since) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+                 ON CONFLICT (node_id, service_id) DO UPDATE SET service = $3, port = $4, \
+                 registries = $5, app = $6, instance_id = $7, host = $8, address = $9, \
+                 interval_s = $10, duration_s = $11, since = $12",
+            )
+            .bind(node.0)
+            .bind(r.service_id.0)
+            .bind(r.service.as_str())
+            .bind(i64::from(r.port.get()))
+            .bind(registries)
+            .bind(&r.app)
+            .bind(&r.instance_id)
+            .bind(&r.host)
+            .bind(&r.address)
+            .bind(whole_seconds(r.interval))
+            .bind(whole_seconds(r.duration))
+            .bind(r.since.as_millis())
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| self.failed("write down a registration", e))?;
+        }
+        self.commit(tx).await
+    }
+
+    /// Forgets registrations that are known to be gone from the registry.
+    ///
+    /// # Errors
+    /// `Busy`, `DiskFull`, `ReadOnly`, `Sql`.
+    pub async fn forget_registrations(&self, ids: &[i64]) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        for id in ids {
+            sqlx::query("DELETE FROM registrations WHERE id = $1")
+                .bind(id)
+                .execute(&mut *tx)
+                .await
+                .map_err(|e| self.failed("forget a registration", e))?;
+        }
+        self.commit(tx).await
+    }
+
+    /// What servers of that node name announced and is not known to be gone, oldest first.
+    ///
+    /// # Errors
+    /// `BadValue`, `Busy`, `Corrupt`, `Sql`.
+    pub async fn registrations(&self, name: &NodeName) -> Result<Vec<RegistrationRow>, StoreError> {
+        let failed = |error| self.failed("list the registrations", error);
+        let mut tx = self.read().await?;
+        let rows = sqlx::query(
+            "SELECT r.id, r.node_id, r.service_id, r.service, r.port, r.registries, r.app, \
+             r.instance_id, r.host, r.address, r.interval_s, r.duration_s, r.since \
+             FROM registrations r JOIN nodes n ON n.id = r.node_id WHERE n.name = $1 ORDER BY r.id",
+        );
+        let rows = rows.bind(name.as_str()).fetch_all(&mut *tx).await.map_err(failed)?;
+        rows.iter().map(|row| registration(row).map_err(failed)?).collect()
+    }
+
+    /// Appends calls in one transaction, and drops all but the newest `keep` of each service
+    /// concerned.
+    ///
+    /// # Errors
+    /// `Busy`, `DiskFull`, `ReadOnly`, `Sql`.
+    pub async fn append_heartbeats(
+        &self,
+        calls: &[(ServiceId, Heartbeat)],
+        keep: u32,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let mut services = BTreeMap::new();
+        for (service, call) in calls {
+            sqlx::query(
+                "INSERT INTO heartbeats (service_id, at, call, failure, latency_ms) \
+                 VALUES ($1, $2, $3, $4, $5)",
+            )
+            .bind(service.0)
+            .bind(call.at.as_millis())
+            .bind(call.call.as_str())
+            .bind(call.failure.as_ref().map(reason::to_column))
+            .bind(i64::try_from(call.latency_ms).unwrap_or(i64::MAX))
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| self.failed("note a heartbeat", e))?;
+            services.insert(*service, ());
+        }
+        for service in services.keys() {
+            sqlx::query(
+                "DELETE FROM heartbeats WHERE service_id = $1 AND id <= (SELECT id FROM heartbeats \
+                 WHERE service_id = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)",
+            )
+            .bind(service.0)
+            .bind(i64::from(keep))
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| self.failed("drop old heartbeats", e))?;
+        }
+        self.commit(tx).await
+    }
+
+    /// The newest `limit` calls of a service, oldest first. A call of an unknown kind, which a newer
+    /// version may have noted, is left out.
+    ///
+    /// # Errors
+    /// `Busy`, `Corrupt`, `Sql`.
+    pub async fn heartbeats(
+        &self,
+        service: ServiceId,
+        limit: u32,
+    ) -> Result<Vec<Heartbeat>, StoreError> {
+        let failed = |error| self.failed("list the heartbeats", error);
+        let mut tx = self.read().await?;
+        let rows = sqlx::query(
+            "SELECT at, call, failure, latency_ms FROM heartbeats WHERE service_id = $1 \
+             ORDER BY id DESC LIMIT $2",
+        );
+        let rows = rows.bind(service.0).bind(i64::from(limit));
+        let rows = rows.fetch_all(&mut *tx).await.map_err(failed)?;
+        let calls = rows.iter().rev().map(heartbeat).collect::<Result<Vec<_>, _>>();
+        Ok(calls.map_err(failed)?.into_iter().flatten().collect())
+    }
+}
+
+/// At least one: a registry counts whole seconds.
+fn whole_seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs().max(1)).unwrap_or(i64::MAX)
+}
+
+fn heartbeat(row: &SqliteRow) -> Result<Option<Heartbeat>, sqlx::Error> {
+    let (call, failure): (&str, Option<&str>) = (row.try_get(1)?, row.try_get(2)?);
+    let Some(call) = HeartbeatCall::from_word(call) else { return Ok(None) };
+    Ok(Some(Heartbeat {
+        at: Timestamp::from_millis(row.try_get(0)?),
+        call,
+        failure: failure.map(reason::from_column),
+        latency_ms: u64::try_from(row.try_get::<i64, _>(3)?).unwrap_or(0),
+    }))
+}
+
+fn registration(row: &SqliteRow) -> Result<Result<RegistrationRow, StoreError>, sqlx::Error> {
+    let id: i64 = row.try_get(0)?;
+    let bad = |column, value: String| {
+        Ok(Err(StoreError::BadValue { table: "registrations", id, column, value }))
+    };
+    let (service, port): (String, i64) = (row.try_get(3)?, row.try_get(4)?);
+    let Ok(name) = service.parse() else { return bad("service", service) };
+    let Ok(port) = Port::try_from(port) else { return bad("port", port.to_string()) };
+    let urls: String = row.try_get(5)?;
+    let Ok(registries) = serde_json::from_str(&urls) else { return bad("registries", urls) };
+    let seconds = |column| {
+        let seconds: i64 = row.try_get(column)?;
+        Ok::<_, sqlx::Error>(Duration::from_secs(u64::try_from(seconds).unwrap_or(1)))
+    };
+    Ok(Ok(RegistrationRow {
+        id,
+        node: NodeId(row.try_get(1)?),
+        registration: Registration {
+            service_id: ServiceId(row.try_get(2)?),
+            service: name,
+            port,
+            registries,
+            app: row.try_get(6)?,
+            instance_id: row.try_get(7)?,
+            host: row.try_get(8)?,
+            address: row.try_get(9)?,
+            interval: seconds(10)?,
+            duration: seconds(11)?,
+            since: Timestamp::from_millis(row.try_get(12)?),
+        },
+    }))
+}
