@@ -10,8 +10,10 @@
 //! repository are named where a rule comes from them. Rules take the time as an argument. The
 //! registry is one node without peers: nothing is replicated. This room names `model` and `text`.
 
+mod registry;
 mod wire;
 
+pub use registry::{Registry, RegistryCounts, RegistrySettings};
 pub use wire::{
     Action, Application, Applications, DataCenter, DataCenterName, Document, Format, Instance,
     InstanceStatus, LeaseInfo, PortEntry, WireError,
