@@ -19,7 +19,7 @@ CREATE TABLE registrations (
     interval_s   INTEGER NOT NULL CHECK (interval_s >= 1),
     duration_s   INTEGER NOT NULL CHECK (duration_s >= 1),
     since        INTEGER NOT NULL,
-    UNIQUE (node_id, service_id)
+    UNIQUE (node_id, app, instance_id)
 ) STRICT;
 
 -- Calls to the registry, the newest of each service.

@@ -10,9 +10,14 @@
 //! repository are named where a rule comes from them. Rules take the time as an argument. The
 //! registry is one node without peers: nothing is replicated. This room names `model` and `text`.
 
+mod lease;
 mod registry;
 mod wire;
 
+pub use lease::{
+    Announcement, Answered, CallError, Lease, NodeMark, RegistryCalls, Schedule, Step, Verdict,
+    app_name,
+};
 pub use registry::{Registry, RegistryCounts, RegistrySettings};
 pub use wire::{
     Action, Application, Applications, DataCenter, DataCenterName, Document, Format, Instance,

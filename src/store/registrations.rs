@@ -23,7 +23,7 @@ pub struct RegistrationRow {
 
 impl Store {
     /// Writes down what is about to be announced, in the place of what the same node had announced
-    /// for the same service.
+    /// under the same id; the keys of the rows, in the order given.
     ///
     /// # Errors
     /// `Busy`, `DiskFull`, `ReadOnly`, `Sql`.
@@ -31,17 +31,18 @@ impl Store {
         &self,
         node: NodeId,
         registrations: &[Registration],
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<i64>, StoreError> {
         let mut tx = self.begin().await?;
+        let mut ids = Vec::with_capacity(registrations.len());
         for r in registrations {
             let registries = serde_json::Value::from(r.registries.clone()).to_string();
-            sqlx::query(
+            let id: i64 = sqlx::query_scalar(
                 "INSERT INTO registrations (node_id, service_id, service, port, registries, app, \
                  instance_id, host, address, interval_s, duration_s, since) \
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
-                 ON CONFLICT (node_id, service_id) DO UPDATE SET service = $3, port = $4, \
-                 registries = $5, app = $6, instance_id = $7, host = $8, address = $9, \
-                 interval_s = $10, duration_s = $11, since = $12",
+                 ON CONFLICT (node_id, app, instance_id) DO UPDATE SET service_id = $2, \
+                 service = $3, port = $4, registries = $5, host = $8, address = $9, \
+                 interval_s = $10, duration_s = $11, since = $12 RETURNING id",
             )
             .bind(node.0)
             .bind(r.service_id.0)
@@ -55,11 +56,13 @@ impl Store {
             .bind(whole_seconds(r.interval))
             .bind(whole_seconds(r.duration))
             .bind(r.since.as_millis())
-            .execute(&mut *tx)
+            .fetch_one(&mut *tx)
             .await
             .map_err(|e| self.failed("write down a registration", e))?;
+            ids.push(id);
         }
-        self.commit(tx).await
+        self.commit(tx).await?;
+        Ok(ids)
     }
 
     /// Forgets registrations that are known to be gone from the registry.

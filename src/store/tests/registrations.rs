@@ -39,10 +39,12 @@ async fn what_may_stand_in_a_registry_outlives_its_service_and_is_forgotten_once
     let service = add(&store, "a", 1).await.unwrap().id;
     let id = node_row(&store, &node()).await;
     let first = registration(service.0, "one");
-    store.put_registrations(id, &[first.clone(), registration(77, "other")]).await.unwrap();
-    // The same service again: one row, with the newest values.
-    let second = Registration { instance_id: "two".into(), ..first };
-    store.put_registrations(id, std::slice::from_ref(&second)).await.unwrap();
+    let keys =
+        store.put_registrations(id, &[first.clone(), registration(77, "other")]).await.unwrap();
+    // The same instance again: one row, with the newest values.
+    let second = Registration { host: "elsewhere".into(), ..first };
+    let again = store.put_registrations(id, std::slice::from_ref(&second)).await.unwrap();
+    assert_eq!(again, keys[..1]);
     store.remove_services(&[service], vec![event("a")]).await.unwrap();
     let rows = store.registrations(&node()).await.unwrap();
     let of: Vec<_> = rows.iter().map(|row| row.registration.clone()).collect();

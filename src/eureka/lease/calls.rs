@@ -1,0 +1,115 @@
+//! What a registry must be able to do for the holder of a lease.
+
+use futures_util::future::BoxFuture;
+
+use crate::eureka::{Applications, Instance, InstanceStatus};
+use crate::text::{self, Message};
+
+/// Who answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// Base URL, without credentials.
+    pub registry: String,
+}
+
+/// Why a call did not go as asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// Nobody answers there.
+    #[error("reach the registry {url}: {reason}")]
+    Unreachable {
+        /// Base URL, without credentials.
+        url: String,
+        /// What the operating system said.
+        reason: String,
+    },
+    /// It was reached and did not answer in time.
+    #[error("get an answer from the registry {url} in time")]
+    Silent {
+        /// Base URL, without credentials.
+        url: String,
+    },
+    /// It does not take our credentials, or wants some.
+    #[error("be let in by the registry {url}: status {status}")]
+    Refused {
+        /// Base URL, without credentials.
+        url: String,
+        /// 401 or 403.
+        status: u16,
+    },
+    /// It does not have what the call was about.
+    #[error("find the instance in the registry {url}")]
+    NotFound {
+        /// Base URL, without credentials.
+        url: String,
+    },
+    /// It answered with another status, a redirection for instance.
+    #[error("get what was asked from the registry {url}: status {status}")]
+    Status {
+        /// Base URL, without credentials.
+        url: String,
+        /// Which.
+        status: u16,
+    },
+    /// Its answer cannot be read.
+    #[error("read the answer of the registry {url}: {reason}")]
+    Malformed {
+        /// Base URL, without credentials.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl CallError {
+    /// The sentence about it.
+    pub fn message(&self) -> Message {
+        match self {
+            Self::Unreachable { url, reason } => text::lease::registry_unreachable(url, reason),
+            Self::Silent { url } => text::lease::registry_silent(url),
+            Self::Refused { url, status } => text::lease::registry_refuses(url, status),
+            Self::NotFound { url } => text::lease::registry_lacks_instance(url),
+            Self::Status { url, status } => text::lease::registry_status(url, status),
+            Self::Malformed { url, reason } => text::lease::registry_malformed(url, reason),
+        }
+    }
+}
+
+/// The calls, each bounded by its implementation in time and size. Several servers of a registry are
+/// one registry here.
+pub trait RegistryCalls: Send + Sync {
+    /// Announces an instance, in the place of the one of that id.
+    fn register<'a>(&'a self, instance: &'a Instance)
+    -> BoxFuture<'a, Result<Answered, CallError>>;
+
+    /// Renews a lease. `status` and `dirty` are what the instance last said of itself.
+    fn renew<'a>(
+        &'a self,
+        app: &'a str,
+        id: &'a str,
+        status: InstanceStatus,
+        dirty: i64,
+    ) -> BoxFuture<'a, Result<Answered, CallError>>;
+
+    /// Takes an instance back; one that is not there counts as taken back. With `hurry` every server
+    /// of the registry is asked at once and the first that did it counts.
+    fn cancel<'a>(
+        &'a self,
+        app: &'a str,
+        id: &'a str,
+        hurry: bool,
+    ) -> BoxFuture<'a, Result<Answered, CallError>>;
+
+    /// One instance, `None` where the registry does not have it.
+    fn instance<'a>(
+        &'a self,
+        app: &'a str,
+        id: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Instance>, CallError>>;
+
+    /// Everything the registry lists.
+    fn applications(&self) -> BoxFuture<'_, Result<Applications, CallError>>;
+
+    /// What changed of late.
+    fn delta(&self) -> BoxFuture<'_, Result<Applications, CallError>>;
+}
