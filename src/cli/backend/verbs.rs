@@ -7,8 +7,9 @@ use super::faults::client_fault;
 use crate::cli::args::ServiceCommand;
 use crate::host;
 use crate::model::{
-    ActionReport, Actor, EventsReport, Fault, FaultKind, Port, PortsReport, Selection,
-    ServicesReport, StatusReport,
+    ActionReport, Actor, CleanupProgress, CleanupReport, CleanupRequest, EventsReport, Fault,
+    FaultKind, KillProgress, KillReport, KillRequest, Port, PortsReport, Selection, ServicesReport,
+    StatusReport,
 };
 use crate::rpc::{ActionProgress, Client, ClientError};
 use crate::text;
@@ -52,6 +53,40 @@ impl Backend {
         match self {
             Self::Server(client) => client.events(limit, after).await.map_err(|e| fault(client, e)),
             Self::Direct(direct) => direct.ops.events(limit, after).await,
+        }
+    }
+
+    /// Frees ports; `hear` learns how far it is.
+    pub(in crate::cli) async fn kill_ports(
+        &self,
+        request: &KillRequest,
+        hear: &(dyn Fn(KillProgress) + Send + Sync),
+    ) -> Result<KillReport, Fault> {
+        match self {
+            Self::Server(client) => {
+                client.kill_ports(request, hear).await.map_err(|error| unconfirmed(client, error))
+            }
+            Self::Direct(direct) => {
+                let by = Actor::Direct(host::current_user_name());
+                direct.ops.kill_ports(request, &by, hear).await
+            }
+        }
+    }
+
+    /// Removes what unclean ends left; `hear` learns how far it is.
+    pub(in crate::cli) async fn cleanup(
+        &self,
+        request: &CleanupRequest,
+        hear: &(dyn Fn(CleanupProgress) + Send + Sync),
+    ) -> Result<CleanupReport, Fault> {
+        match self {
+            Self::Server(client) => {
+                client.cleanup(request, hear).await.map_err(|error| unconfirmed(client, error))
+            }
+            Self::Direct(direct) => {
+                let by = Actor::Direct(host::current_user_name());
+                direct.ops.cleanup(request, &by, hear).await
+            }
         }
     }
 
