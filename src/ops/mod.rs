@@ -9,6 +9,7 @@
 //! same verb works on the database and says so in its report. Whatever is acquired is written down
 //! first. A bulk change is one transaction. One failing service does not stop the others.
 
+mod cleanup;
 mod context;
 mod ending;
 mod events;

@@ -100,6 +100,7 @@ fn flags(args: &Args) -> Flags {
             (Key::NodeName, &serve.node_name),
             (Key::ShutdownTimeout, &serve.shutdown_timeout),
             (Key::ServiceTimeout, &serve.service_timeout),
+            (Key::OnConflict, &serve.on_conflict),
             (Key::LogFormat, &serve.log_format),
         ] {
             put(key, value.clone().map(OsString::from));

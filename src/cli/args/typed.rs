@@ -83,6 +83,8 @@ pub(super) struct ServeArgs {
     pub(super) shutdown_timeout: Option<String>,
     #[arg(long, value_name = "DURATION")]
     pub(super) service_timeout: Option<String>,
+    #[arg(long, value_name = "WHAT", value_parser = ["fail", "wait", "kill-residue"])]
+    pub(super) on_conflict: Option<String>,
     #[arg(long, value_name = "FORMAT", value_parser = ["text", "json"])]
     pub(super) log_format: Option<String>,
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]

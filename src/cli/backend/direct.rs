@@ -69,6 +69,7 @@ async fn make(settings: &Settings, location: &Location) -> Result<bool, Fault> {
         node: settings.node_name.clone(),
         url: None,
         phase: None,
+        shutdown_timeout: None,
     };
     let acquired = OwnerLock::try_acquire(location, holder, host::is_alive);
     let lock = match acquired.map_err(store_fault)? {
