@@ -7,7 +7,8 @@ use super::args::{PortsCommand, Wait, WaitForPorts};
 use super::backend::Need;
 use super::context::Context;
 use super::exit::ExitCode;
-use crate::model::{Fault, FaultKind, KillRequest, Port, PortsReport};
+use super::kill;
+use crate::model::{Fault, FaultKind, Port, PortsReport};
 use crate::text;
 
 /// Between two looks of `ports wait`.
@@ -27,17 +28,9 @@ pub(super) async fn run(context: &Context<'_>, command: PortsCommand) -> Result<
         PortsCommand::Status { ports, watch: true } => {
             watch(context, ports.unwrap_or_default()).await
         }
-        PortsCommand::Kill(request) => kill(context, &request).await,
+        PortsCommand::Kill(request) => kill::run(context, &request).await,
         PortsCommand::Wait { ports, wait } => wait_for(context, ports, wait).await,
     }
-}
-
-async fn kill(context: &Context<'_>, request: &KillRequest) -> Result<ExitCode, Fault> {
-    let backend = context.reach(Need::Write).await?;
-    let view = context.output.progress_view();
-    let report = backend.kill_ports(request, &|progress| view.kill(&progress)).await;
-    view.finish();
-    Ok(context.output.kill_report(&report?))
 }
 
 /// Until the reader goes away. Each screen finds its source anew: the server may come and go.

@@ -56,23 +56,6 @@ impl Backend {
         }
     }
 
-    /// Frees ports; `hear` learns how far it is.
-    pub(in crate::cli) async fn kill_ports(
-        &self,
-        request: &KillRequest,
-        hear: &(dyn Fn(KillProgress) + Send + Sync),
-    ) -> Result<KillReport, Fault> {
-        match self {
-            Self::Server(client) => {
-                client.kill_ports(request, hear).await.map_err(|error| unconfirmed(client, error))
-            }
-            Self::Direct(direct) => {
-                let by = Actor::Direct(host::current_user_name());
-                direct.ops.kill_ports(request, &by, hear).await
-            }
-        }
-    }
-
     /// Removes what unclean ends left; `hear` learns how far it is.
     pub(in crate::cli) async fn cleanup(
         &self,
@@ -103,6 +86,15 @@ impl Backend {
             Self::Direct(direct) => here(direct, command).await,
         }
     }
+}
+
+/// Lets a server free ports.
+pub(in crate::cli) async fn kill_there(
+    client: &Client,
+    request: &KillRequest,
+    hear: &(dyn Fn(KillProgress) + Send + Sync),
+) -> Result<KillReport, Fault> {
+    client.kill_ports(request, hear).await.map_err(|error| unconfirmed(client, error))
 }
 
 async fn ask(
