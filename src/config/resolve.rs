@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::layers::{Layers, Origin, Written};
 use super::settings::{
-    ColorChoice, LimitSettings, LogFormat, LogLevel, LogSettings, OutputFormat, ServeSettings,
-    Settings,
+    ColorChoice, LimitSettings, LogFormat, LogLevel, LogSettings, OnConflict, OutputFormat,
+    ServeSettings, Settings,
 };
 use super::{ConfigError, Flags, Key, Surroundings, dirs, file, parse};
 use crate::model::NodeName;
@@ -62,7 +62,7 @@ impl Settings {
             server_url: resolver.get(Key::Server, None, |w| parse::server_url(w).map(Some)),
             direct: resolver.get(Key::Direct, false, parse::switch),
             no_fallback: resolver.get(Key::NoFallback, false, parse::switch),
-            timeout: resolver.duration(Key::Timeout, secs(5), millis(10), DAY),
+            timeout: resolver.duration(Key::Timeout, secs(5), millis(1), DAY),
             output: resolver.get(Key::Output, OutputFormat::default(), |w| {
                 let words = [("table", OutputFormat::Table), ("json", OutputFormat::Json)];
                 parse::choice(w, &words)
@@ -208,6 +208,11 @@ impl Resolver {
             listen: self.get(Key::Listen, default_listen, parse::listen),
             shutdown_timeout: self.duration(Key::ShutdownTimeout, secs(30), millis(100), DAY),
             service_timeout: self.duration(Key::ServiceTimeout, secs(10), Duration::ZERO, DAY),
+            on_conflict: self.get(Key::OnConflict, OnConflict::default(), |written| {
+                use OnConflict::{Fail, KillResidue, Wait};
+                let words = [("fail", Fail), ("wait", Wait), ("kill-residue", KillResidue)];
+                parse::choice(written, &words)
+            }),
             workers: self.get(Key::Workers, around.cpus.clamp(1, 1_024), |written| {
                 parse::number(written, 1, 1_024)
             }),

@@ -71,7 +71,7 @@ pub async fn prepare(
     let mut stopping = stop.watch();
     let mut lock = tokio::select! {
         biased;
-        lock = own(&location, &node) => lock?,
+        lock = own(&location, &node, settings.serve.shutdown_timeout) => lock?,
         () = stopping.stopping() => return Ok(None),
     };
     let started_at = clock::now();
@@ -174,7 +174,11 @@ impl Descriptors {
 }
 
 /// The owner's lock. A live holder refuses at once; a repair is waited for.
-async fn own(location: &Location, node: &NodeName) -> Result<OwnerLock, Fault> {
+async fn own(
+    location: &Location,
+    node: &NodeName,
+    shutdown_timeout: Duration,
+) -> Result<OwnerLock, Fault> {
     let identity = host::own_identity().map_err(|error| {
         Fault::caused(FaultKind::Internal, text::serve::own_identity_unknown(), &error)
     })?;
@@ -184,6 +188,7 @@ async fn own(location: &Location, node: &NodeName) -> Result<OwnerLock, Fault> {
         node: node.clone(),
         url: None,
         phase: Some(Phase::Starting),
+        shutdown_timeout: Some(shutdown_timeout),
     };
     let deadline = Instant::now() + REPAIR_WAIT;
     loop {
