@@ -59,24 +59,4 @@ fn all_listening() -> io::Result<Vec<Socket>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_ways_to_list_the_sockets_agree() {
-        let listeners: Vec<_> = ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0"]
-            .iter()
-            .map(|a| std::net::TcpListener::bind(a).unwrap())
-            .collect();
-        for listener in &listeners {
-            let port = Port::new(listener.local_addr().unwrap().port()).unwrap();
-            let of = |all: std::io::Result<Vec<Socket>>| {
-                all.unwrap().into_iter().filter(|s| s.port == port).collect::<Vec<_>>()
-            };
-            let (diag, file) = (of(sock_diag::listening()), of(proc_net::listening()));
-            assert_eq!(diag, file);
-            assert_eq!(diag.len(), 1);
-            assert_eq!(diag[0].uid, rustix::process::geteuid().as_raw());
-        }
-    }
-}
+mod tests;

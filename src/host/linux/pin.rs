@@ -147,3 +147,27 @@ impl Pin {
         self.pidfd.is_none()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn without_a_pidfd_the_identity_is_compared_right_before_each_signal() {
+        let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+        let identity = process::identity_of(child.id()).unwrap();
+        let pid = Pid::from_raw(child.id() as i32).unwrap();
+        let pin = Pin::compared(pid, None, &identity).unwrap();
+        assert!(pin.has_window() && pin.may_signal(&identity));
+        let other = ProcessIdentity { start_time: identity.start_time - 1, ..identity.clone() };
+        assert!(matches!(Pin::compared(pid, None, &other), Err(PinError::Gone)));
+        assert!(matches!(pin.end(&other, None), Err(PinError::Gone)));
+        assert!(!pin.wait(&identity, Duration::from_millis(1)));
+        pin.end(&identity, None).unwrap();
+        assert!(pin.wait(&identity, Duration::from_secs(20)));
+        assert!(matches!(pin.resume(&identity), Err(PinError::Gone)));
+        child.wait().unwrap();
+    }
+}
