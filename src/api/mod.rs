@@ -13,6 +13,7 @@ mod answer;
 mod body;
 mod freeing;
 mod guard;
+mod heartbeat;
 mod metrics;
 mod probe;
 mod router;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::answer::{Answer, Failure, refusal, single};
 use super::body::{Body, MAX_BODY, NoBody, ServiceBody, SwitchBody};
-use super::{freeing, probe};
+use super::{freeing, heartbeat, probe};
 use crate::model::{
     ActionReport, Actor, Event, EventsReport, Fault, FaultKind, NewService, Peer, PortsReport,
     Selection, ServiceName, ServicesReport, StatusReport, parse_ports,
@@ -34,6 +34,9 @@ pub fn router(ops: Ops) -> Router {
         .route("/api/ports/status", get(ports))
         .route("/api/ports/{port}/kill", post(freeing::kill))
         .route("/api/cleanup", post(freeing::cleanup))
+        .route("/api/heartbeat/status", get(heartbeat::status))
+        .route("/api/heartbeat/history/{name}", get(heartbeat::history))
+        .route("/api/services/{name}/drain", post(heartbeat::drain))
         .route("/api/events", get(events))
         .route("/api/services", get(services).post(add))
         .route("/api/services/{name}", delete(remove))
@@ -78,9 +81,9 @@ pub(super) fn actor(caller: Caller) -> Actor {
 }
 
 /// The `{name}` of a path, percent-decoded.
-type Name = Result<Path<String>, PathRejection>;
+pub(super) type Name = Result<Path<String>, PathRejection>;
 
-fn name(path: Name) -> Result<ServiceName, Fault> {
+pub(super) fn name(path: Name) -> Result<ServiceName, Fault> {
     path_part(path)?.parse().map_err(Fault::usage)
 }
 

@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::host::ProcessFigures;
 use crate::model::{
-    Actor, Actual, Counters, Cut, Fault, Phase, Port, ServerView, Service, ServiceId, ServiceName,
-    ShutdownProgress, Timestamp,
+    Actor, Actual, Counters, Cut, Fault, HealthView, Phase, Port, ServerView, Service, ServiceId,
+    ServiceName, ShutdownProgress, Timestamp,
 };
 use crate::store::NodeId;
 use crate::text::Message;
@@ -88,6 +88,15 @@ pub trait Live: Send + Sync {
 
     /// Points the running proxy of `service` at its active target.
     fn switch(&self, service: &Service) -> Result<(), Fault>;
+
+    /// How the active target of `id` was last seen; `None` where nobody looks at it.
+    fn health(&self, id: ServiceId) -> Option<HealthView>;
+
+    /// Grows whenever a service comes to be healthy, unhealthy or unknown.
+    fn health_signal(&self) -> watch::Receiver<u64>;
+
+    /// Looks at the active target of a running `service` as its row now says, or no more.
+    fn watch_health(&self, service: &Service);
 
     /// Runs work to its end on a named task of the server, whatever becomes of who asked for it.
     fn carry_out(&self, work: BoxFuture<'static, ()>);

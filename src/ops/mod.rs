@@ -15,6 +15,8 @@ mod ending;
 mod events;
 mod faults;
 mod finish;
+mod health;
+mod heartbeats;
 mod holders;
 mod kill;
 mod live;

@@ -50,6 +50,7 @@ told! {
     ActionUpdate: action_update;
     KillUpdate: kill_update;
     CleanupUpdate: cleanup_update;
+    DrainUpdate: drain_update;
 }
 
 /// What `signs` tell, `None` being a sign of life and nothing more, until the report of `work`.

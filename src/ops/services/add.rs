@@ -127,6 +127,7 @@ impl Ops {
             targets: new.targets.clone(),
             tags: new.tags.clone(),
             register: new.register,
+            health: new.health.clone(),
         })
     }
 

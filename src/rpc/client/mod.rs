@@ -21,9 +21,10 @@ use super::convert::{Need, Word};
 use super::generated::control_client::ControlClient;
 use super::generated::{self as pb};
 use crate::model::{
-    ActionReport, CleanupProgress, CleanupReport, CleanupRequest, EventsReport, Fault,
-    KillProgress, KillReport, KillRequest, NewService, NewTarget, Phase, Port, PortsReport,
-    Selection, ServerView, ServiceName, ServicePatch, ServicesReport, StatusReport, TargetName,
+    ActionReport, CleanupProgress, CleanupReport, CleanupRequest, DrainProgress, EventsReport,
+    Fault, HeartbeatHistory, HeartbeatsReport, KillProgress, KillReport, KillRequest, NewService,
+    NewTarget, Phase, Port, PortsReport, Selection, ServerView, ServiceName, ServicePatch,
+    ServicesReport, StatusReport, TargetName,
 };
 use crate::text;
 
@@ -239,6 +240,44 @@ impl Client {
         let mut calls = self.calls.clone();
         let updates = calls.cleanup(request).await_within(self, "Cleanup").await?;
         stream::report(self.updates(updates, "Cleanup"), |sign| hear(sign)).await
+    }
+
+    /// The leases of `which`.
+    pub async fn heartbeats(&self, which: &Selection) -> Result<HeartbeatsReport, ClientError> {
+        let request = pb::GetHeartbeatsRequest { which: Some(which.into()) };
+        let mut calls = self.calls.clone();
+        let answer = calls.get_heartbeats(request).await_within(self, "GetHeartbeats").await;
+        Ok(answer?.try_into()?)
+    }
+
+    /// The newest `limit` calls to the registry about a service; at most
+    /// [`HeartbeatHistory::MAX_CALLS`].
+    pub async fn heartbeat_history(
+        &self,
+        service: &ServiceName,
+        limit: u32,
+    ) -> Result<HeartbeatHistory, ClientError> {
+        let request = pb::GetHeartbeatHistoryRequest { service: service.to_string(), limit };
+        let mut calls = self.calls.clone();
+        let answer =
+            calls.get_heartbeat_history(request).await_within(self, "GetHeartbeatHistory").await;
+        Ok(answer?.try_into()?)
+    }
+
+    /// Takes a service out of the registry, and stops it once its consumers have left or `max` has
+    /// passed; `hear` learns how far it is meanwhile.
+    pub async fn drain_service(
+        &self,
+        service: &ServiceName,
+        max: Duration,
+        hear: &(dyn Fn(DrainProgress) + Send + Sync),
+    ) -> Result<ActionReport, ClientError> {
+        let max_ms = Some(u64::try_from(max.as_millis()).unwrap_or(u64::MAX));
+        let (service, beat_ms) = (service.to_string(), self.beat());
+        let request = pb::DrainServiceRequest { service, max_ms, beat_ms };
+        let mut calls = self.calls.clone();
+        let updates = calls.drain_service(request).await_within(self, "DrainService").await?;
+        stream::report(self.updates(updates, "DrainService"), |sign| hear(sign)).await
     }
 
     /// The newest `limit` events, or the first `limit` after the one of id `after`; at most

@@ -7,8 +7,8 @@ use tonic::Streaming;
 use super::error::{Call, ClientError, classify};
 use super::wire::Wire;
 use crate::model::{
-    ActionReport, Actual, CleanupProgress, CleanupReport, Counters, Event, Fault, KillProgress,
-    KillReport, ServiceName, ShutdownProgress,
+    ActionReport, Actual, CleanupProgress, CleanupReport, Counters, DrainProgress, Event, Fault,
+    KillProgress, KillReport, ServiceName, ShutdownProgress,
 };
 use crate::rpc::convert::Word;
 use crate::rpc::generated as pb;
@@ -114,6 +114,7 @@ follow! {
     ActionUpdate: ActionProgress, ActionReport, action_update;
     KillUpdate: KillProgress, KillReport, kill_update;
     CleanupUpdate: CleanupProgress, CleanupReport, cleanup_update;
+    DrainUpdate: DrainProgress, ActionReport, drain_update;
 }
 
 /// Follows a call to its report.

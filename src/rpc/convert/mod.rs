@@ -6,6 +6,8 @@
 
 mod cleanup;
 mod event;
+mod health;
+mod heartbeat;
 mod kill;
 mod port;
 mod report;
@@ -14,11 +16,13 @@ mod sentence;
 mod service;
 mod shutdown;
 
+pub(super) use heartbeat::{drain_max, history_limit};
 pub(super) use request::{event_limit, names, selection, service_name, target_name};
 
 use crate::model::{
-    Actual, Applied, CleanupAction, Desired, EndSignal, Fault, FaultKind, Phase, PortAction,
-    PortState, ServerState, ShutdownStep, Source, StepState, Timestamp,
+    Actual, Applied, CleanupAction, Desired, EndSignal, Fault, FaultKind, HealthState,
+    HeartbeatCall, LeaseState, Phase, PortAction, PortState, ServerState, ShutdownStep, Source,
+    StepState, Timestamp,
 };
 use crate::rpc::generated as pb;
 use crate::text;
@@ -92,6 +96,9 @@ words! {
         CloseControl, StopSync, Deregister, DrainProxies, SaveState, CloseDatabase, Exit,
     }
     StepState { Started, Done, Failed }
+    HealthState { Healthy, Unhealthy, Unknown }
+    LeaseState { Up, Failing, Expired, Unregistered, Disabled }
+    HeartbeatCall { Register, Renew, Status, Cancel }
 }
 
 /// The wire number of a word.
