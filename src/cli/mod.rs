@@ -12,6 +12,7 @@ mod backend;
 mod context;
 mod events;
 mod exit;
+mod heartbeat;
 mod help;
 mod kill;
 mod logging;

@@ -7,7 +7,7 @@ use super::backend::Need;
 use super::context::Context;
 use super::exit::ExitCode;
 use super::render::{Output, Style};
-use super::{events, help, ports, serve, service, status};
+use super::{events, heartbeat, help, ports, serve, service, status};
 use crate::config::{Settings, Surroundings};
 use crate::host::clock;
 use crate::model::{CleanupRequest, Fault, FaultKind};
@@ -77,6 +77,7 @@ async fn carry_out(
     match command {
         Command::Service(command) => service::run(&context, command).await,
         Command::Ports(command) => ports::run(&context, command).await,
+        Command::Heartbeat(command) => heartbeat::run(&context, command).await,
         Command::Cleanup(request) => cleanup(&context, &request).await,
         Command::Events { limit, follow } => events::run(&context, limit, follow).await,
         Command::Status { wait } => status::status(&context, wait).await,

@@ -25,6 +25,8 @@ pub enum Command {
     Service(ServiceCommand),
     /// `ports …`.
     Ports(PortsCommand),
+    /// `heartbeat …`.
+    Heartbeat(HeartbeatCommand),
     /// `cleanup`.
     Cleanup(CleanupRequest),
     /// `events`.
@@ -94,6 +96,32 @@ pub enum ServiceCommand {
         service: ServiceName,
         /// The target that becomes active.
         target: TargetName,
+    },
+    /// `service drain`.
+    Drain {
+        /// Which service.
+        name: ServiceName,
+        /// It is stopped after this at the latest.
+        max: Duration,
+    },
+}
+
+/// A command about leases in the registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeartbeatCommand {
+    /// `heartbeat status`.
+    Status {
+        /// Whose.
+        which: Selection,
+        /// Again and again.
+        watch: bool,
+    },
+    /// `heartbeat history`.
+    History {
+        /// Whose.
+        name: ServiceName,
+        /// How many of the newest calls, at least 1.
+        limit: u32,
     },
 }
 

@@ -59,6 +59,7 @@ pub(super) fn command(
             let timeout = convert.wait_timeout(flags);
             Command::Ports(convert.ports_wait(&args, timeout)?)
         }
+        CommandArgs::Heartbeat(args) => Command::Heartbeat(convert.heartbeat(&args)?),
         CommandArgs::Cleanup(args) => Command::Cleanup(CleanupRequest {
             dry_run: args.dry_run,
             force: args.force,
@@ -83,16 +84,16 @@ pub(super) fn command(
 }
 
 impl Convert<'_> {
-    fn ok<T>(&mut self, result: Result<T, Message>) -> Option<T> {
+    pub(super) fn ok<T>(&mut self, result: Result<T, Message>) -> Option<T> {
         result.map_err(|mistake| self.mistakes.push(mistake)).ok()
     }
 
-    fn parse<T: FromStr<Err = Message>>(&mut self, text: &str) -> Option<T> {
+    pub(super) fn parse<T: FromStr<Err = Message>>(&mut self, text: &str) -> Option<T> {
         self.ok(text.parse())
     }
 
     /// Each name once, in the order typed.
-    fn names(&mut self, names: &[String]) -> Option<Vec<ServiceName>> {
+    pub(super) fn names(&mut self, names: &[String]) -> Option<Vec<ServiceName>> {
         let mut seen = BTreeSet::new();
         let parsed: Vec<Option<ServiceName>> = names.iter().map(|name| self.parse(name)).collect();
         let mut parsed = parsed.into_iter().collect::<Option<Vec<_>>>()?;
@@ -129,6 +130,7 @@ impl Convert<'_> {
                 let (service, target) = (self.parse(&args.service), self.parse(&args.target));
                 ServiceCommand::Switch { service: service?, target: target? }
             }
+            ServiceArgs::Drain(args) => self.drain(&args)?,
         })
     }
 
@@ -161,7 +163,7 @@ impl Convert<'_> {
             }
             None => first,
         };
-        let tags = self.tags(&args.tag);
+        let (tags, health) = (self.tags(&args.tag), self.new_health(&args.health));
         Some(NewService {
             name: name?,
             port: port?,
@@ -170,6 +172,7 @@ impl Convert<'_> {
             active,
             tags: tags?,
             register: !args.no_register,
+            health: health?,
             stopped: args.stopped,
         })
     }
@@ -231,6 +234,7 @@ impl Convert<'_> {
 
     fn set(&mut self, args: &SetArgs) -> Option<ServiceCommand> {
         let service = self.parse(&args.service);
+        let health = self.health_change(args);
         let patch = ServicePatch {
             name: args.new_name.as_deref().and_then(|name| self.parse(name)),
             port: args.port.as_deref().and_then(|port| self.parse(port)),
@@ -245,6 +249,7 @@ impl Convert<'_> {
                 (_, true) => Some(false),
                 _ => None,
             },
+            health: health?,
         };
         Some(ServiceCommand::Set(service?, patch))
     }

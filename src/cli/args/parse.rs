@@ -101,11 +101,17 @@ fn flags(args: &Args) -> Flags {
             (Key::ShutdownTimeout, &serve.shutdown_timeout),
             (Key::ServiceTimeout, &serve.service_timeout),
             (Key::OnConflict, &serve.on_conflict),
+            (Key::Advertise, &serve.advertise),
+            (Key::HeartbeatTimeout, &serve.heartbeat_timeout),
+            (Key::LameDuck, &serve.lame_duck),
             (Key::LogFormat, &serve.log_format),
         ] {
             put(key, value.clone().map(OsString::from));
         }
         put(Key::LogFile, serve.log_file.clone());
+        for url in &serve.eureka_url {
+            flags.add(Key::EurekaUrls, url);
+        }
     }
     flags
 }

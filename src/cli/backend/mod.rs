@@ -15,4 +15,4 @@ mod verbs;
 pub(super) use faults::client_fault;
 pub(super) use freeing::{Freeing, Here};
 pub(super) use reach::{Found, Need, Reach};
-pub(super) use verbs::{Backend, kill_there};
+pub(super) use verbs::{Backend, drain_there, kill_there};

@@ -104,6 +104,24 @@ impl<'a> Reach<'a> {
         Ok(Self { settings, location })
     }
 
+    /// The server, and nobody else. May wait up to `--timeout` for one that is starting or leaving.
+    pub(in crate::cli) async fn server(&self) -> Result<Box<Client>, Fault> {
+        let deadline = Instant::now() + self.settings.timeout;
+        loop {
+            let why = match self.find().await? {
+                Found::Server(client) => return Ok(client),
+                Found::Nobody(why) => {
+                    return Err(Fault::new(FaultKind::Unavailable, why.refusal(&self.location)));
+                }
+                Found::Busy(_, why) | Found::Silent(why) => why,
+            };
+            if Instant::now() >= deadline {
+                return Err(Fault::new(FaultKind::Unavailable, why));
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
     /// Whom to work with. May wait up to `--timeout` for a server that is starting or leaving if
     /// the command writes.
     pub(in crate::cli) async fn reach(&self, need: Need) -> Result<Reached, Fault> {

@@ -13,6 +13,7 @@ mod action;
 mod cleanup;
 mod escape;
 mod events;
+mod heartbeat;
 mod holder;
 mod kill;
 mod live;

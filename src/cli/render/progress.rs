@@ -4,9 +4,9 @@ use std::sync::{Mutex, PoisonError};
 
 use indicatif::ProgressBar;
 
-use super::{Live, Output, escape};
-use crate::model::{CleanupProgress, KillProgress};
-use crate::text::{Lang, Message};
+use super::{Live, Output, escape, units};
+use crate::model::{CleanupProgress, DrainProgress, KillProgress};
+use crate::text::{self, Lang, Message};
 
 /// A bar, or a line where nothing can be counted. Dropping it takes it away.
 pub struct ProgressView {
@@ -73,6 +73,24 @@ impl ProgressView {
     /// [`ProgressView::show`] for a cleanup.
     pub fn cleanup(&self, progress: &CleanupProgress) {
         self.show(progress.done, progress.total, &progress.message);
+    }
+
+    /// How far a drain is: what is under way, what still goes through it, how long it may take yet.
+    pub fn drain(&self, progress: &DrainProgress) {
+        let (name, doing) =
+            (escape::line(progress.service.as_str()), self.words(&progress.message));
+        let left = units::span(std::time::Duration::from_millis(progress.left_ms));
+        let message = match &progress.counters {
+            Some(counters) => text::heartbeat::drain_progress(
+                name,
+                doing,
+                units::count(counters.connections),
+                units::count(counters.in_flight),
+                left,
+            ),
+            None => text::heartbeat::drain_progress_alone(name, doing),
+        };
+        self.say(&message);
     }
 
     /// Takes it away.
