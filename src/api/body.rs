@@ -361,6 +361,21 @@ mod tests {
     }
 
     #[test]
+    fn the_health_of_a_target_is_watched_by_path_and_what_else_is_asked() {
+        let with = |health: &str| {
+            format!(r#"{{"name":"a","port":1,"targets":{{"t":"http://a"}},"health":{health}}}"#)
+        };
+        let new = service(&with(r#"{"path":"/up","intervalMs":500}"#));
+        let check = new.unwrap_or_else(|fault| panic!("{fault}")).health;
+        assert_eq!(check.map(|c| (c.path, c.timeout_ms)), Some(("/up".to_owned(), 500)));
+        let none = service(&with("null")).unwrap_or_else(|fault| panic!("{fault}"));
+        assert_eq!(none.health, None);
+        assert_eq!(refused(&with(r#"{"path":"up"}"#)).0, "health-path-invalid");
+        assert!(refused(&with(r#"{"path":"/","after":1}"#)).1.contains("`after`"));
+        assert!(refused(&with("{}")).1.contains("`path`"));
+    }
+
+    #[test]
     fn an_unknown_field_is_named_at_both_levels() {
         let top = refused(r#"{"name":"a","port":1,"targets":{},"prot":2}"#);
         assert!(top.0 == "body-not-readable" && top.1.contains("`prot`"), "{top:?}");
