@@ -81,18 +81,12 @@ impl Health {
     }
 
     /// Looks at the active target of `service` from now on, which is `upstream`. What was seen of the
-    /// same target so far still counts.
+    /// same target so far still counts; its CA file may have been read anew.
     pub(super) fn watch(&self, service: &Service, check: &HealthCheck, upstream: Upstream) {
         let Some(target) = service.active().cloned() else { return };
         let mut table = self.table();
         let kept = match table.get(&service.id) {
-            Some(known) if known.target == target => {
-                let seen = lock(&known.seen);
-                if seen.view.check == *check {
-                    return;
-                }
-                seen.clone().with(check.clone())
-            }
+            Some(known) if known.target == target => lock(&known.seen).clone().with(check.clone()),
             Some(_) | None => Seen::new(check.clone()),
         };
         let seen = Arc::new(Mutex::new(kept));
