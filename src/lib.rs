@@ -5,6 +5,7 @@
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod eureka;
 pub mod host;
 pub mod lifecycle;
 pub mod model;
