@@ -16,8 +16,8 @@ use serde::de::{DeserializeOwned, Deserializer, Error, MapAccess, Visitor};
 
 use super::answer::Failure;
 use crate::model::{
-    Fault, FaultKind, NewService, NewTarget, Port, PortChoice, TargetName, TargetUrl, UpstreamTls,
-    parse_tags,
+    Fault, FaultKind, HealthCheck, HealthPatch, NewService, NewTarget, Port, PortChoice,
+    TargetName, TargetUrl, UpstreamTls, parse_tags,
 };
 use crate::text;
 
@@ -126,7 +126,35 @@ pub(super) struct ServiceBody {
     #[serde(default = "yes")]
     register: bool,
     #[serde(default)]
+    health: Option<HealthBody>,
+    #[serde(default)]
     stopped: bool,
+}
+
+/// What is left out has its default.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct HealthBody {
+    path: String,
+    interval_ms: Option<u64>,
+    timeout_ms: Option<u64>,
+    unhealthy_after: Option<u32>,
+    healthy_after: Option<u32>,
+}
+
+impl TryFrom<HealthBody> for HealthCheck {
+    type Error = Fault;
+
+    fn try_from(body: HealthBody) -> Result<Self, Fault> {
+        let patch = HealthPatch {
+            path: Some(body.path),
+            interval_ms: body.interval_ms,
+            timeout_ms: body.timeout_ms,
+            unhealthy_after: body.unhealthy_after,
+            healthy_after: body.healthy_after,
+        };
+        patch.over(None).map_err(Fault::usage)
+    }
 }
 
 fn yes() -> bool {
@@ -160,6 +188,7 @@ impl TryFrom<ServiceBody> for NewService {
             active: active.or(first),
             tags: parse_tags(&body.tags).map_err(Fault::usage)?,
             register: body.register,
+            health: body.health.map(TryInto::try_into).transpose()?,
             stopped: body.stopped,
         })
     }
@@ -329,6 +358,21 @@ mod tests {
         assert_eq!(new.active.as_ref().map(TargetName::as_str), Some("z"));
         assert_eq!(new.port, PortChoice::Auto);
         assert!(new.register && !new.stopped && new.bind.is_none());
+    }
+
+    #[test]
+    fn the_health_of_a_target_is_watched_by_path_and_what_else_is_asked() {
+        let with = |health: &str| {
+            format!(r#"{{"name":"a","port":1,"targets":{{"t":"http://a"}},"health":{health}}}"#)
+        };
+        let new = service(&with(r#"{"path":"/up","intervalMs":500}"#));
+        let check = new.unwrap_or_else(|fault| panic!("{fault}")).health;
+        assert_eq!(check.map(|c| (c.path, c.timeout_ms)), Some(("/up".to_owned(), 500)));
+        let none = service(&with("null")).unwrap_or_else(|fault| panic!("{fault}"));
+        assert_eq!(none.health, None);
+        assert_eq!(refused(&with(r#"{"path":"up"}"#)).0, "health-path-invalid");
+        assert!(refused(&with(r#"{"path":"/","after":1}"#)).1.contains("`after`"));
+        assert!(refused(&with("{}")).1.contains("`path`"));
     }
 
     #[test]

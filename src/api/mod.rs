@@ -11,7 +11,9 @@
 
 mod answer;
 mod body;
+mod freeing;
 mod guard;
+mod heartbeat;
 mod metrics;
 mod probe;
 mod router;

@@ -4,6 +4,7 @@ use super::args::ServiceCommand;
 use super::backend::Need;
 use super::context::Context;
 use super::exit::ExitCode;
+use super::heartbeat;
 use crate::model::{Fault, Selection};
 
 pub(super) async fn run(context: &Context<'_>, command: ServiceCommand) -> Result<ExitCode, Fault> {
@@ -19,6 +20,7 @@ pub(super) async fn run(context: &Context<'_>, command: ServiceCommand) -> Resul
             context.output.service_details(&report);
             Ok(ExitCode::Success)
         }
+        ServiceCommand::Drain { name, max } => heartbeat::drain(context, &name, max).await,
         command => {
             let backend = context.reach(Need::Write).await?;
             let mut view = context.output.action_view();

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use super::dirs::{self, Invoker};
 use super::key::Kind;
@@ -98,7 +98,7 @@ fn read(path: &Path) -> std::io::Result<(String, Option<u32>)> {
 }
 
 /// Every value of the file with its key, and every mistake: bad TOML, unknown keys, wrong types.
-pub(super) fn values(found: &Found, mistakes: &mut Vec<Message>) -> Vec<(Key, Written)> {
+pub(super) fn values(found: &Found, mistakes: &mut Vec<Message>) -> Vec<(Key, Vec<Written>)> {
     let (table, errors) = DeTable::parse_recoverable(&found.text);
     if !errors.is_empty() {
         for mut error in errors {
@@ -118,7 +118,7 @@ pub(super) fn values(found: &Found, mistakes: &mut Vec<Message>) -> Vec<(Key, Wr
 struct Reader<'a> {
     found: &'a Found,
     mistakes: &'a mut Vec<Message>,
-    values: Vec<(Key, Written)>,
+    values: Vec<(Key, Vec<Written>)>,
 }
 
 impl Reader<'_> {
@@ -145,16 +145,65 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, key: Key, origin: Origin, value: &Spanned<DeValue<'_>>) {
-        let Some((_, _, kind)) = key.in_file() else { return };
-        let value = match (kind, value.get_ref()) {
-            (Kind::Text, DeValue::String(text)) => text.to_string(),
+        let one = |origin, value: String| Written { origin, name: None, value: value.into() };
+        let written = match (key.kind(), value.get_ref()) {
+            (Kind::Text, DeValue::String(text)) => vec![one(origin, text.to_string())],
             (Kind::Number, DeValue::Integer(number)) if number.radix() == 10 => {
-                number.as_str().to_owned()
+                vec![one(origin, number.as_str().to_owned())]
+            }
+            (Kind::Texts, DeValue::Array(entries)) => {
+                let Some(written) = self.entries(&origin, entries) else { return };
+                written
+            }
+            (Kind::Named, DeValue::Table(entries)) => {
+                let Some(written) = self.named(&origin, entries) else { return };
+                written
             }
             (Kind::Text, other) => return self.wrong_type(&origin, "string", other),
             (Kind::Number, other) => return self.wrong_type(&origin, "integer", other),
+            (Kind::Texts, other) => return self.wrong_type(&origin, "array of strings", other),
+            (Kind::Named, other) => return self.wrong_type(&origin, "table of strings", other),
         };
-        self.values.push((key, Written { origin, value: value.into() }));
+        self.values.push((key, written));
+    }
+
+    /// The entries of an array of strings, each with its own place; `None` if one is no string.
+    fn entries(&mut self, array: &Origin, entries: &DeArray<'_>) -> Option<Vec<Written>> {
+        let key = array.key();
+        let each = entries.iter().enumerate().map(|(at, entry)| {
+            let origin = self.origin(entry.span().start, &format!("{key}[{at}]"));
+            self.string(origin, None, entry)
+        });
+        // All of them are looked at: no mistake hides another.
+        let each: Vec<_> = each.collect();
+        each.into_iter().collect()
+    }
+
+    /// The entries of a table of strings, likewise.
+    fn named(&mut self, table: &Origin, entries: &DeTable<'_>) -> Option<Vec<Written>> {
+        let key = table.key();
+        let each = entries.iter().map(|(name, entry)| {
+            let named = name.get_ref().to_string();
+            let origin = self.origin(name.span().start, &format!("{key}.{named}"));
+            self.string(origin, Some(named), entry)
+        });
+        let each: Vec<_> = each.collect();
+        each.into_iter().collect()
+    }
+
+    fn string(
+        &mut self,
+        origin: Origin,
+        name: Option<String>,
+        entry: &Spanned<DeValue<'_>>,
+    ) -> Option<Written> {
+        match entry.get_ref() {
+            DeValue::String(text) => Some(Written { origin, name, value: text.to_string().into() }),
+            other => {
+                self.wrong_type(&origin, "string", other);
+                None
+            }
+        }
     }
 
     fn wrong_type(&mut self, at: &Origin, expected: &str, found: &DeValue<'_>) {
@@ -179,7 +228,7 @@ fn is_section(name: &str) -> bool {
 
 fn unknown(at: &Origin, path: &str) -> Message {
     let known = Key::ALL.iter().filter_map(|key| key.path());
-    let tables = ["server", "limits", "log"].map(str::to_owned);
+    let tables = ["server", "limits", "log", "eureka"].map(str::to_owned);
     let near = known
         .chain(tables)
         .map(|candidate| (distance(&candidate, path), candidate))

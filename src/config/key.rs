@@ -33,6 +33,8 @@ pub enum Key {
     ShutdownTimeout,
     /// Bound of one service's drain.
     ServiceTimeout,
+    /// What a start does about a taken port.
+    OnConflict,
     /// Range of `--port auto`.
     PortRange,
     /// Threads of the data plane.
@@ -49,6 +51,28 @@ pub enum Key {
     MaxConnections,
     /// Bytes of a request's head.
     MaxHeadBytes,
+    /// Bound of one call to the registry while the server stops.
+    HeartbeatTimeout,
+    /// How long a stop waits between leaving the registry and draining.
+    LameDuck,
+    /// Between two passes of the status synchronisation.
+    SyncInterval,
+    /// Base URLs of the registry's servers; a list.
+    EurekaUrls,
+    /// Between two renewals.
+    EurekaInterval,
+    /// How long a lease lasts without one.
+    EurekaLeaseDuration,
+    /// Host that consumers are told.
+    Advertise,
+    /// How instance ids are made.
+    EurekaInstanceId,
+    /// What else consumers are told; a table.
+    EurekaMetadata,
+    /// Port that consumers may use with TLS.
+    EurekaSecurePort,
+    /// Authorities that the registry's certificate is checked against.
+    EurekaCa,
     /// Format of the log.
     LogFormat,
     /// File of the log.
@@ -64,6 +88,11 @@ pub(super) enum Kind {
     Text,
     /// A TOML integer.
     Number,
+    /// A TOML array of strings; on the command line a repeated flag, in the environment one value
+    /// with commas.
+    Texts,
+    /// A TOML table of strings; in the environment `NAME=VALUE` with commas.
+    Named,
 }
 
 /// The table of `pmctl.toml` a setting stands in (empty: the top), its name there, its type.
@@ -87,6 +116,7 @@ impl Key {
         Self::NodeName,
         Self::ShutdownTimeout,
         Self::ServiceTimeout,
+        Self::OnConflict,
         Self::PortRange,
         Self::Workers,
         Self::HeaderTimeout,
@@ -95,13 +125,24 @@ impl Key {
         Self::IdleTimeout,
         Self::MaxConnections,
         Self::MaxHeadBytes,
+        Self::HeartbeatTimeout,
+        Self::LameDuck,
+        Self::SyncInterval,
+        Self::EurekaUrls,
+        Self::EurekaInterval,
+        Self::EurekaLeaseDuration,
+        Self::Advertise,
+        Self::EurekaInstanceId,
+        Self::EurekaMetadata,
+        Self::EurekaSecurePort,
+        Self::EurekaCa,
         Self::LogFormat,
         Self::LogFile,
         Self::LogLevel,
     ];
 
     fn spec(self) -> (Option<&'static str>, &'static str, Option<InFile>) {
-        use Kind::{Number, Text};
+        use Kind::{Named, Number, Text, Texts};
         match self {
             Self::Config => (Some("--config"), "PMCTL_CONFIG", None),
             Self::Server => (Some("--server"), "PMCTL_SERVER", None),
@@ -130,6 +171,9 @@ impl Key {
                 "PMCTL_SERVICE_TIMEOUT",
                 Some(("server", "service_timeout", Text)),
             ),
+            Self::OnConflict => {
+                (Some("--on-conflict"), "PMCTL_ON_CONFLICT", Some(("server", "on_conflict", Text)))
+            }
             Self::PortRange => (None, "PMCTL_PORT_RANGE", Some(("server", "port_range", Text))),
             Self::Workers => (None, "PMCTL_WORKERS", Some(("server", "workers", Number))),
             Self::HeaderTimeout => {
@@ -150,6 +194,39 @@ impl Key {
             Self::MaxHeadBytes => {
                 (None, "PMCTL_MAX_HEAD_BYTES", Some(("limits", "max_head_bytes", Number)))
             }
+            Self::HeartbeatTimeout => (
+                Some("--heartbeat-timeout"),
+                "PMCTL_HEARTBEAT_TIMEOUT",
+                Some(("server", "heartbeat_timeout", Text)),
+            ),
+            Self::LameDuck => {
+                (Some("--lame-duck"), "PMCTL_LAME_DUCK", Some(("server", "lame_duck", Text)))
+            }
+            Self::SyncInterval => {
+                (None, "PMCTL_SYNC_INTERVAL", Some(("server", "sync_interval", Text)))
+            }
+            Self::EurekaUrls => {
+                (Some("--eureka-url"), "PMCTL_EUREKA_URL", Some(("eureka", "urls", Texts)))
+            }
+            Self::EurekaInterval => {
+                (None, "PMCTL_EUREKA_INTERVAL", Some(("eureka", "interval", Text)))
+            }
+            Self::EurekaLeaseDuration => {
+                (None, "PMCTL_EUREKA_LEASE_DURATION", Some(("eureka", "lease_duration", Text)))
+            }
+            Self::Advertise => {
+                (Some("--advertise"), "PMCTL_ADVERTISE", Some(("eureka", "advertise", Text)))
+            }
+            Self::EurekaInstanceId => {
+                (None, "PMCTL_EUREKA_INSTANCE_ID", Some(("eureka", "instance_id", Text)))
+            }
+            Self::EurekaMetadata => {
+                (None, "PMCTL_EUREKA_METADATA", Some(("eureka", "metadata", Named)))
+            }
+            Self::EurekaSecurePort => {
+                (None, "PMCTL_EUREKA_SECURE_PORT", Some(("eureka", "secure_port", Number)))
+            }
+            Self::EurekaCa => (None, "PMCTL_EUREKA_CA", Some(("eureka", "ca", Text))),
             Self::LogFormat => {
                 (Some("--log-format"), "PMCTL_LOG_FORMAT", Some(("log", "format", Text)))
             }
@@ -175,6 +252,11 @@ impl Key {
             "" => name.to_owned(),
             _ => format!("{table}.{name}"),
         })
+    }
+
+    pub(super) fn kind(self) -> Kind {
+        // What the file does not set is a single text wherever else it stands.
+        self.in_file().map_or(Kind::Text, |(_, _, kind)| kind)
     }
 
     pub(super) fn in_file(self) -> Option<InFile> {

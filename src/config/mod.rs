@@ -13,6 +13,7 @@
 
 mod dirs;
 mod error;
+mod eureka;
 mod file;
 mod key;
 mod layers;
@@ -27,7 +28,7 @@ pub use layers::Flags;
 pub(crate) use parse::duration_within;
 pub(crate) use resolve::locale;
 pub use settings::{
-    ColorChoice, LimitSettings, LogFormat, LogLevel, LogSettings, OutputFormat, ServeSettings,
-    Settings,
+    ColorChoice, EurekaSettings, LimitSettings, LogFormat, LogLevel, LogSettings, OnConflict,
+    OutputFormat, ServeSettings, Settings,
 };
 pub use surroundings::Surroundings;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::layers::{Layers, Origin, Written};
 use super::settings::{
-    ColorChoice, LimitSettings, LogFormat, LogLevel, LogSettings, OutputFormat, ServeSettings,
-    Settings,
+    ColorChoice, LimitSettings, LogFormat, LogLevel, LogSettings, OnConflict, OutputFormat,
+    ServeSettings, Settings,
 };
 use super::{ConfigError, Flags, Key, Surroundings, dirs, file, parse};
 use crate::model::NodeName;
@@ -38,6 +38,7 @@ impl Settings {
 
         let verbosity = resolver.verbosity();
         let serve = resolver.serve(around, verbosity);
+        let eureka = resolver.eureka(around);
         let (database_url, sudo_user) = match resolver.database(around) {
             Some(url) => (Some(url), None),
             None => {
@@ -62,7 +63,7 @@ impl Settings {
             server_url: resolver.get(Key::Server, None, |w| parse::server_url(w).map(Some)),
             direct: resolver.get(Key::Direct, false, parse::switch),
             no_fallback: resolver.get(Key::NoFallback, false, parse::switch),
-            timeout: resolver.duration(Key::Timeout, secs(5), millis(10), DAY),
+            timeout: resolver.duration(Key::Timeout, secs(5), millis(1), DAY),
             output: resolver.get(Key::Output, OutputFormat::default(), |w| {
                 let words = [("table", OutputFormat::Table), ("json", OutputFormat::Json)];
                 parse::choice(w, &words)
@@ -86,6 +87,7 @@ impl Settings {
             state_dir: dirs::state_dir(around, invoker.as_ref()),
             config_file: found.map(|found| found.path),
             notes,
+            eureka,
             serve,
         };
         match resolver.mistakes.is_empty() {
@@ -98,10 +100,10 @@ impl Settings {
 /// Where `--port auto` looks.
 const PORTS: &str = "20000-29999";
 
-const DAY: Duration = Duration::from_secs(24 * 3_600);
-const HOUR: Duration = Duration::from_secs(3_600);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3_600);
+pub(super) const HOUR: Duration = Duration::from_secs(3_600);
 
-const fn secs(secs: u64) -> Duration {
+pub(super) const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
@@ -116,15 +118,15 @@ pub(crate) fn locale(around: &Surroundings) -> Lang {
     value.as_deref().and_then(OsStr::to_str).map_or(Lang::En, Lang::from_locale)
 }
 
-struct Resolver {
-    layers: Layers,
-    mistakes: Vec<Message>,
+pub(super) struct Resolver {
+    pub(super) layers: Layers,
+    pub(super) mistakes: Vec<Message>,
 }
 
 impl Resolver {
     /// The parsed value of `key`; the default where it is absent, and where it is wrong (which is
     /// then among the mistakes).
-    fn get<T>(
+    pub(super) fn get<T>(
         &mut self,
         key: Key,
         default: T,
@@ -159,8 +161,8 @@ impl Resolver {
             return;
         }
         match a.origin.rank().cmp(&b.origin.rank()) {
-            std::cmp::Ordering::Less => drop(self.layers.remove(one)),
-            std::cmp::Ordering::Greater => drop(self.layers.remove(other)),
+            std::cmp::Ordering::Less => self.layers.remove(one),
+            std::cmp::Ordering::Greater => self.layers.remove(other),
             std::cmp::Ordering::Equal => {
                 let mistake = text::config::settings_exclude_each_other(&a.origin, &b.origin);
                 self.mistakes.push(mistake);
@@ -208,6 +210,14 @@ impl Resolver {
             listen: self.get(Key::Listen, default_listen, parse::listen),
             shutdown_timeout: self.duration(Key::ShutdownTimeout, secs(30), millis(100), DAY),
             service_timeout: self.duration(Key::ServiceTimeout, secs(10), Duration::ZERO, DAY),
+            heartbeat_timeout: self.duration(Key::HeartbeatTimeout, secs(5), millis(100), HOUR),
+            lame_duck: self.duration(Key::LameDuck, secs(0), Duration::ZERO, HOUR),
+            sync_interval: self.duration(Key::SyncInterval, secs(10), secs(1), HOUR),
+            on_conflict: self.get(Key::OnConflict, OnConflict::default(), |written| {
+                use OnConflict::{Fail, KillResidue, Wait};
+                let words = [("fail", Fail), ("wait", Wait), ("kill-residue", KillResidue)];
+                parse::choice(written, &words)
+            }),
             workers: self.get(Key::Workers, around.cpus.clamp(1, 1_024), |written| {
                 parse::number(written, 1, 1_024)
             }),

@@ -1,10 +1,11 @@
 //! The resolved settings: what everything else runs on.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::{NodeName, PortRange};
+use crate::model::{InstanceIdPattern, NodeName, Port, PortRange, RegistryUrl};
 use crate::text::{Lang, Message};
 
 /// How results are written to standard output.
@@ -68,6 +69,18 @@ impl LogLevel {
     }
 }
 
+/// What a start does about a service whose port somebody has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnConflict {
+    /// The service is failed, with the holder named.
+    #[default]
+    Fail,
+    /// The server is not ready before the port is free.
+    Wait,
+    /// Holders that an unclean server of this database left are ended; for others as `Fail`.
+    KillResidue,
+}
+
 /// The log of `pmctl serve`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogSettings {
@@ -96,6 +109,37 @@ pub struct LimitSettings {
     pub max_head_bytes: usize,
 }
 
+/// The registry in which services are announced, for the server and for those who ask about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EurekaSettings {
+    /// Base URLs of its servers, each once, in the order written; empty: there is no registry.
+    pub urls: Vec<RegistryUrl>,
+    /// Between two renewals: 30 s, whole seconds from 1 s to 1 h.
+    pub interval: Duration,
+    /// How long a lease lasts without one, as the registry is told: 90 s, at least three intervals
+    /// where only those are configured; whole seconds from the interval to 24 h.
+    pub lease_duration: Duration,
+    /// Host name or address that consumers are told; `None`: that of the interface that routes to
+    /// the registry.
+    pub advertise: Option<String>,
+    /// How instance ids are made.
+    pub instance_id: InstanceIdPattern,
+    /// What else consumers are told.
+    pub metadata: BTreeMap<String, String>,
+    /// Port that consumers may use with TLS, as something before pmctl offers it.
+    pub secure_port: Option<Port>,
+    /// PEM file of the authorities that the registry's certificate is checked against, absolute;
+    /// those of the system where `None`.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl EurekaSettings {
+    /// Whether there is a registry.
+    pub fn is_configured(&self) -> bool {
+        !self.urls.is_empty()
+    }
+}
+
 /// What `pmctl serve` runs on, beside the [`Settings`] of every command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServeSettings {
@@ -105,6 +149,15 @@ pub struct ServeSettings {
     pub shutdown_timeout: Duration,
     /// Bound of one service's drain: 10 s, bounds 0 to 24 h.
     pub service_timeout: Duration,
+    /// Bound of one call to the registry during a stop, and of all of them: 5 s, bounds 100 ms to
+    /// 1 h.
+    pub heartbeat_timeout: Duration,
+    /// How long a stop waits between leaving the registry and draining: none, bounds 0 to 1 h.
+    pub lame_duck: Duration,
+    /// Between two passes of the status synchronisation: 10 s, bounds 1 s to 1 h.
+    pub sync_interval: Duration,
+    /// What is done about a taken port.
+    pub on_conflict: OnConflict,
     /// Threads of the data plane: the number of CPUs, bounds 1 to 1,024.
     pub workers: usize,
     /// Bounds of the data plane.
@@ -126,7 +179,7 @@ pub struct Settings {
     pub direct: bool,
     /// Never go to the database.
     pub no_fallback: bool,
-    /// Bound of one control call, on streams of silence: 5 s, bounds 10 ms to 24 h.
+    /// Bound of one control call, on streams of silence: 5 s, bounds 1 ms to 24 h.
     pub timeout: Duration,
     /// How results are written.
     pub output: OutputFormat,
@@ -148,6 +201,8 @@ pub struct Settings {
     pub config_file: Option<PathBuf>,
     /// What the caller should be told, on standard error: a file passed over, whose database.
     pub notes: Vec<Message>,
+    /// The registry.
+    pub eureka: EurekaSettings,
     /// What `pmctl serve` runs on.
     pub serve: ServeSettings,
 }

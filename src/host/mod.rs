@@ -10,6 +10,7 @@
 
 mod bind;
 pub mod clock;
+mod details;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
 mod error;
@@ -17,6 +18,8 @@ mod figures;
 mod holders;
 mod identity;
 mod limit;
+mod peer;
+mod pinned;
 #[cfg(target_os = "linux")]
 #[path = "linux/mod.rs"]
 mod platform;
@@ -29,9 +32,14 @@ mod platform;
 mod user;
 
 pub use bind::{BindFailure, try_bind};
+pub use details::{connections, details, is_untouchable, may_end_any, own_line, own_uid};
 pub use error::HostError;
 pub use figures::{ProcessFigures, own_figures};
 pub use holders::{Holder, Holding, holders};
 pub use identity::{Liveness, is_alive, liveness, own_identity};
 pub use limit::{DescriptorLimit, raise_descriptor_limit};
+pub use peer::{
+    PeerSocket, in_user_namespace, is_in_group, is_own_socket, overflow_uid, peer_socket,
+};
+pub use pinned::{PinError, Pinned, pin};
 pub use user::{current_user_name, hostname};

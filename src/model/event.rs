@@ -12,6 +12,10 @@ use crate::text::Message;
 words! {
     /// What was done. Stored by its word: a word is never renamed.
     EventAction {
+        /// A watched target failed often enough in a row.
+        ServiceUnhealthy = "service-unhealthy",
+        /// A watched target answers again.
+        ServiceHealthy = "service-healthy",
         /// A server became ready.
         ServerStarted = "server-started",
         /// A server ended in order.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::state::words;
-use super::{Port, ServiceId, ServiceName, Source, Success, Timestamp};
+use super::{Counters, Port, ServiceId, ServiceName, Source, Success, Timestamp};
 use crate::text::Message;
 
 words! {
@@ -102,6 +102,64 @@ pub struct HeartbeatsReport {
     pub heartbeats: Vec<HeartbeatView>,
 }
 
+impl HeartbeatsReport {
+    /// How many leases are in which state.
+    pub fn counts(&self) -> LeaseCounts {
+        let count =
+            |state| self.heartbeats.iter().filter(|view| view.state == state).count() as u64;
+        LeaseCounts {
+            up: count(LeaseState::Up),
+            failing: count(LeaseState::Failing),
+            expired: count(LeaseState::Expired),
+            unregistered: count(LeaseState::Unregistered),
+            disabled: count(LeaseState::Disabled),
+        }
+    }
+}
+
+/// How many leases are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeaseCounts {
+    /// Renewed.
+    pub up: u64,
+    /// Whose last renewal failed.
+    pub failing: u64,
+    /// Whose lease may be gone.
+    pub expired: u64,
+    /// Not announced, though they should be.
+    pub unregistered: u64,
+    /// Not to be announced.
+    pub disabled: u64,
+}
+
+/// How far `service drain` is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrainProgress {
+    /// Which service.
+    pub service: ServiceName,
+    /// What is under way.
+    pub message: Message,
+    /// What its proxy counted; `None` where none runs any more.
+    pub counters: Option<Counters>,
+    /// How much longer it may take at most, in milliseconds.
+    pub left_ms: u64,
+}
+
+impl DrainProgress {
+    /// How long a drain may take where nothing else is asked for.
+    pub const DEFAULT_MAX: Duration = Duration::from_secs(120);
+    /// The longest that can be asked for.
+    pub const MAX_MAX: Duration = Duration::from_secs(24 * 3_600);
+}
+
+impl HeartbeatHistory {
+    /// Calls shown where no number is asked for.
+    pub const DEFAULT_CALLS: u32 = 20;
+    /// Most calls that can be asked for.
+    pub const MAX_CALLS: u32 = 1_000;
+}
+
 /// `heartbeat history NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -143,20 +201,4 @@ pub struct Registration {
     pub duration: Duration,
     /// When it was written down.
     pub since: Timestamp,
-}
-
-/// How the health of a service's active target is watched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct HealthCheck {
-    /// Path below the target's base URL; an answer of 200 to 399 is healthy.
-    pub path: String,
-    /// Between two looks, in milliseconds: 100 to 3,600,000.
-    pub interval_ms: u64,
-    /// How long an answer may take, in milliseconds: at most the interval.
-    pub timeout_ms: u64,
-    /// Failures in a row before it counts as unhealthy, from 1.
-    pub unhealthy_after: u32,
-    /// Successes in a row before it counts as healthy again, from 1.
-    pub healthy_after: u32,
 }

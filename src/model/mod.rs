@@ -10,12 +10,14 @@
 mod cleanup;
 mod event;
 mod fault;
+mod health;
 mod identity;
 mod kill;
 mod lease;
 mod mask;
 mod name;
 mod port;
+mod registry;
 mod report;
 mod request;
 mod service;
@@ -28,18 +30,20 @@ pub use cleanup::{
 };
 pub use event::{Actor, Event, EventAction, Outcome, Peer};
 pub use fault::{Fault, FaultKind};
+pub use health::{HealthChange, HealthCheck, HealthEdge, HealthPatch, HealthState, HealthView};
 pub use identity::ProcessIdentity;
 pub use kill::{
     Bindable, EndSignal, HolderDetails, Keeper, KillItem, KillProgress, KillReport, KillRequest,
     ParentView, PortAction,
 };
 pub use lease::{
-    HealthCheck, Heartbeat, HeartbeatCall, HeartbeatHistory, HeartbeatView, HeartbeatsReport,
-    LeaseState, Registration,
+    DrainProgress, Heartbeat, HeartbeatCall, HeartbeatHistory, HeartbeatView, HeartbeatsReport,
+    LeaseCounts, LeaseState, Registration,
 };
 pub use mask::{masked, program_only};
 pub use name::{NodeName, ServiceName, TargetName};
 pub use port::{Port, PortChoice, PortRange, parse_ports};
+pub use registry::{InstanceIdPattern, RegistryUrl, RegistryUrlError};
 pub use report::{
     ActionItem, ActionReport, Applied, Counters, Cut, EventsReport, HolderView, PortState,
     PortView, PortsReport, ServerState, ServerView, ServiceView, ServicesReport, ShutdownProgress,

@@ -10,8 +10,8 @@ use serde::{Serialize, Serializer};
 
 use super::state::words;
 use super::{
-    Actual, Desired, Event, Fault, HolderDetails, Phase, Port, Service, ServiceName, TargetName,
-    Timestamp,
+    Actual, Desired, Event, Fault, HealthView, HolderDetails, LeaseCounts, Phase, Port, Service,
+    ServiceName, TargetName, Timestamp,
 };
 use crate::text::Message;
 use std::fmt;
@@ -204,6 +204,8 @@ pub struct ServiceView {
     pub tags: Vec<String>,
     /// Announced in the registry.
     pub register: bool,
+    /// How its active target is; null where that is not watched.
+    pub health: Option<HealthView>,
     /// When it was added.
     pub created_at: Timestamp,
     /// When its registration last changed.
@@ -215,7 +217,7 @@ pub struct ServiceView {
 }
 
 impl ServiceView {
-    /// The service as shown, without its credentials.
+    /// The service as shown, without its credentials. How its target is only a live server knows.
     pub fn new(service: Service, counters: Option<Counters>) -> Self {
         let view = |t: super::Target| TargetView {
             url: t.url.to_string(),
@@ -235,6 +237,7 @@ impl ServiceView {
             targets: service.targets.into_iter().map(|(n, t)| (n, view(t))).collect(),
             tags: service.tags,
             register: service.register,
+            health: service.health.map(HealthView::unknown),
             created_at: service.created_at,
             updated_at: service.updated_at,
             revision: service.revision,
@@ -361,6 +364,8 @@ pub struct StatusReport {
     pub server: ServerView,
     /// Totals.
     pub counts: StatusCounts,
+    /// Their leases; null where no registry is configured, or that is not known.
+    pub heartbeats: Option<LeaseCounts>,
     /// Each service.
     pub services: Vec<ServiceView>,
     /// What needs a person.

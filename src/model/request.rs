@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::{
-    Credentials, Fault, PortChoice, Scheme, ServiceName, TargetName, TargetUrl, UpstreamTls,
+    Credentials, Fault, HealthChange, HealthCheck, PortChoice, Scheme, ServiceName, TargetName,
+    TargetUrl, UpstreamTls,
 };
 use crate::text::{self, Message};
 
@@ -58,6 +59,8 @@ pub struct NewService {
     pub tags: Vec<String>,
     /// Announce it in the registry.
     pub register: bool,
+    /// How the active target's health is watched; `None`: not at all.
+    pub health: Option<HealthCheck>,
     /// Add it without starting it.
     pub stopped: bool,
 }
@@ -75,6 +78,8 @@ pub struct ServicePatch {
     pub tags: Option<Vec<String>>,
     /// Announce it, or not.
     pub register: Option<bool>,
+    /// Watch its active target's health, otherwise, or no more.
+    pub health: Option<HealthChange>,
 }
 
 /// Which services a command is about.

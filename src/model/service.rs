@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::{
-    Actual, Credentials, Desired, Port, ServiceName, TargetName, TargetUrl, Timestamp, UpstreamTls,
+    Actual, Credentials, Desired, HealthCheck, Port, ServiceName, TargetName, TargetUrl, Timestamp,
+    UpstreamTls,
 };
 use crate::text::{self, Message};
 
@@ -50,6 +51,8 @@ pub struct Service {
     pub tags: Vec<String>,
     /// Announce it in the registry.
     pub register: bool,
+    /// How the active target's health is watched; `None`: not at all.
+    pub health: Option<HealthCheck>,
     /// When it was added.
     pub created_at: Timestamp,
     /// When its registration last changed.

@@ -1,12 +1,14 @@
 //! What only a live server knows or can do.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
 use crate::host::ProcessFigures;
 use crate::model::{
-    Actor, Actual, Counters, Cut, Fault, Phase, Port, ServerView, Service, ServiceId, ServiceName,
-    ShutdownProgress, Timestamp,
+    Actor, Actual, Counters, Cut, Fault, HealthView, Phase, Port, ServerView, Service, ServiceId,
+    ServiceName, ShutdownProgress, Timestamp,
 };
 use crate::store::NodeId;
 use crate::text::Message;
@@ -72,8 +74,13 @@ pub trait Live: Send + Sync {
     /// Binds and runs a proxy for each service that has none, and answers in the order asked.
     fn start<'a>(&'a self, services: &'a [Service]) -> BoxFuture<'a, Vec<Result<(), Fault>>>;
 
-    /// Drains the proxy of each service, all in parallel, and answers in the order asked.
-    fn stop<'a>(&'a self, services: &'a [Service]) -> BoxFuture<'a, Vec<StopResult>>;
+    /// Drains the proxy of each service, all in parallel, and answers in the order asked. No drain
+    /// takes longer than the server's own bound, nor than `at_most`.
+    fn stop<'a>(
+        &'a self,
+        services: &'a [Service],
+        at_most: Option<Duration>,
+    ) -> BoxFuture<'a, Vec<StopResult>>;
 
     /// Lets the running proxy of `service` listen where its row now says, with nothing dropped where
     /// the operating system allows both listeners at once.
@@ -81,6 +88,15 @@ pub trait Live: Send + Sync {
 
     /// Points the running proxy of `service` at its active target.
     fn switch(&self, service: &Service) -> Result<(), Fault>;
+
+    /// How the active target of `id` was last seen; `None` where nobody looks at it.
+    fn health(&self, id: ServiceId) -> Option<HealthView>;
+
+    /// Grows whenever a service comes to be healthy, unhealthy or unknown.
+    fn health_signal(&self) -> watch::Receiver<u64>;
+
+    /// Looks at the active target of a running `service` as its row now says, or no more.
+    fn watch_health(&self, service: &Service);
 
     /// Runs work to its end on a named task of the server, whatever becomes of who asked for it.
     fn carry_out(&self, work: BoxFuture<'static, ()>);

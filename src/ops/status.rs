@@ -2,8 +2,8 @@
 
 use super::context::Ops;
 use crate::model::{
-    Actual, Desired, Fault, Selection, ServerState, ServerView, ServiceView, StatusCounts,
-    StatusReport, Success,
+    Actual, Desired, Fault, HealthState, Selection, ServerState, ServerView, ServiceView,
+    StatusCounts, StatusReport, Success,
 };
 use crate::text::{self, Message};
 
@@ -15,8 +15,16 @@ impl Ops {
         let counts = self.counts(&services);
         let mut attention = self.live().map(|live| live.attention()).unwrap_or_default();
         attention.extend(needs_attention(&server, &services));
-        let source = self.source();
-        Ok(StatusReport { success: Success, source, server, counts, services, attention })
+        let (source, heartbeats) = (self.source(), self.lease_counts().await);
+        Ok(StatusReport {
+            success: Success,
+            source,
+            server,
+            counts,
+            heartbeats,
+            services,
+            attention,
+        })
     }
 
     fn server_view(&self) -> ServerView {
@@ -63,6 +71,12 @@ fn needs_attention(server: &ServerView, services: &[ServiceView]) -> Vec<Message
             && service.actual == Actual::Stopped
         {
             needs.push(text::ops::attention_not_running(&service.name));
+        } else if let Some(health) = &service.health
+            && health.state == HealthState::Unhealthy
+            && let Some(reason) = &health.reason
+        {
+            let target = &service.active_target;
+            needs.push(text::heartbeat::attention_unhealthy(target, &service.name, reason));
         }
     }
     needs

@@ -308,7 +308,7 @@ impl Kept {
 }
 
 /// Whether the other end of `socket` is `address`, by whichever name it was called.
-fn leads_to(socket: &TcpStream, address: SocketAddr) -> bool {
+pub(super) fn leads_to(socket: &TcpStream, address: SocketAddr) -> bool {
     socket.peer_addr().is_ok_and(|peer| {
         (peer.ip().to_canonical(), peer.port()) == (address.ip().to_canonical(), address.port())
     })

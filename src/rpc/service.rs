@@ -6,14 +6,17 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::beat::Beat;
-use super::convert::{Need, event_limit, names, selection, service_name, target_name};
+use super::convert::{
+    Need, drain_max, event_limit, history_limit, names, selection, service_name, target_name,
+};
 use super::generated::control_server::Control;
 use super::generated::{self as pb};
 use super::stream::{self, Pending, Updates};
 use super::{API_VERSION, status};
 use crate::model::{
-    ActionReport, Actor, Event, Fault, FaultKind, NewService, NewTarget, Peer, Port, Selection,
-    ServiceName, ServicePatch, ServicesReport, TargetName,
+    ActionReport, Actor, CleanupProgress, CleanupRequest, DrainProgress, Event, Fault, FaultKind,
+    KillProgress, KillRequest, NewService, NewTarget, Peer, Port, Selection, ServiceName,
+    ServicePatch, ServicesReport, TargetName,
 };
 use crate::ops::{Live, Ops};
 use crate::text;
@@ -192,14 +195,72 @@ impl Control for Face {
 
     type KillPortsStream = Updates<pb::KillUpdate>;
 
-    async fn kill_ports(&self, _: Request<pb::KillPortsRequest>) -> Answer<Self::KillPortsStream> {
-        Err(Status::unimplemented("KillPorts"))
+    async fn kill_ports(
+        &self,
+        request: Request<pb::KillPortsRequest>,
+    ) -> Answer<Self::KillPortsStream> {
+        use pb::kill_update::Update;
+        let (by, sent, ops) = (actor(&request), request.into_inner(), self.ops.clone());
+        let beat = Beat::asked(sent.beat_ms);
+        let asked: KillRequest = read(sent)?;
+        let told = |sign: KillProgress| Update::Progress((&sign).into());
+        Ok(Response::new(stream::told(beat, told, |hear| async move {
+            let report = ops.kill_ports(&asked, &by, &hear).await?;
+            Ok(Update::Report((&report).into()))
+        })))
     }
 
     type CleanupStream = Updates<pb::CleanupUpdate>;
 
-    async fn cleanup(&self, _: Request<pb::CleanupRequest>) -> Answer<Self::CleanupStream> {
-        Err(Status::unimplemented("Cleanup"))
+    async fn cleanup(&self, request: Request<pb::CleanupRequest>) -> Answer<Self::CleanupStream> {
+        use pb::cleanup_update::Update;
+        let (by, sent, ops) = (actor(&request), request.into_inner(), self.ops.clone());
+        let beat = Beat::asked(sent.beat_ms);
+        let asked: CleanupRequest = read(sent)?;
+        let told = |sign: CleanupProgress| Update::Progress((&sign).into());
+        Ok(Response::new(stream::told(beat, told, |hear| async move {
+            let report = ops.cleanup(&asked, &by, &hear).await?;
+            Ok(Update::Report((&report).into()))
+        })))
+    }
+
+    async fn get_heartbeats(
+        &self,
+        request: Request<pb::GetHeartbeatsRequest>,
+    ) -> Answer<pb::HeartbeatsReport> {
+        let which = match request.into_inner().which {
+            Some(which) => selection(Some(which)).map_err(refuse)?,
+            None => Selection::All,
+        };
+        answer(self.ops.heartbeats_status(&which).await)
+    }
+
+    async fn get_heartbeat_history(
+        &self,
+        request: Request<pb::GetHeartbeatHistoryRequest>,
+    ) -> Answer<pb::HeartbeatHistory> {
+        let sent = request.into_inner();
+        let service = service_name(&sent.service).map_err(refuse)?;
+        let limit = history_limit(sent.limit).map_err(refuse)?;
+        answer(self.ops.heartbeat_history(&service, limit).await)
+    }
+
+    type DrainServiceStream = Updates<pb::DrainUpdate>;
+
+    async fn drain_service(
+        &self,
+        request: Request<pb::DrainServiceRequest>,
+    ) -> Answer<Self::DrainServiceStream> {
+        use pb::drain_update::Update;
+        let (by, sent, ops) = (actor(&request), request.into_inner(), self.ops.clone());
+        let beat = Beat::asked(sent.beat_ms);
+        let service = service_name(&sent.service).map_err(refuse)?;
+        let max = drain_max(sent.max_ms).map_err(refuse)?;
+        let told = |sign: DrainProgress| Update::Progress((&sign).into());
+        Ok(Response::new(stream::told(beat, told, move |hear| async move {
+            let report = ops.drain_service(&service, max, &by, &hear).await?;
+            Ok(Update::Report((&report).into()))
+        })))
     }
 
     async fn list_events(

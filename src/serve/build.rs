@@ -47,6 +47,7 @@ pub struct Prepared {
     pub(super) control: ControlListener,
     pub(super) stop: Stop,
     pub(super) shutdown_timeout: Duration,
+    pub(super) sync_interval: Duration,
     pub(super) lang: Lang,
     pub(super) demo: Option<DemoPlan>,
     pub(super) demo_notes: Vec<Message>,
@@ -71,7 +72,7 @@ pub async fn prepare(
     let mut stopping = stop.watch();
     let mut lock = tokio::select! {
         biased;
-        lock = own(&location, &node) => lock?,
+        lock = own(&location, &node, settings.serve.shutdown_timeout) => lock?,
         () = stopping.stopping() => return Ok(None),
     };
     let started_at = clock::now();
@@ -144,6 +145,7 @@ pub async fn prepare(
         control,
         stop,
         shutdown_timeout: serve.shutdown_timeout,
+        sync_interval: serve.sync_interval,
         lang: settings.lang,
         demo,
         demo_notes,
@@ -174,7 +176,11 @@ impl Descriptors {
 }
 
 /// The owner's lock. A live holder refuses at once; a repair is waited for.
-async fn own(location: &Location, node: &NodeName) -> Result<OwnerLock, Fault> {
+async fn own(
+    location: &Location,
+    node: &NodeName,
+    shutdown_timeout: Duration,
+) -> Result<OwnerLock, Fault> {
     let identity = host::own_identity().map_err(|error| {
         Fault::caused(FaultKind::Internal, text::serve::own_identity_unknown(), &error)
     })?;
@@ -184,6 +190,7 @@ async fn own(location: &Location, node: &NodeName) -> Result<OwnerLock, Fault> {
         node: node.clone(),
         url: None,
         phase: Some(Phase::Starting),
+        shutdown_timeout: Some(shutdown_timeout),
     };
     let deadline = Instant::now() + REPAIR_WAIT;
     loop {

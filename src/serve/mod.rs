@@ -12,6 +12,7 @@ mod build;
 mod control;
 mod demo;
 mod force;
+mod health;
 mod observer;
 mod progress;
 mod proxies;

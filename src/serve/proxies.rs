@@ -46,6 +46,11 @@ impl Proxies {
         Self { plane, via, control, running, max_listeners }
     }
 
+    /// Where this server takes orders.
+    pub(super) fn control(&self) -> SocketAddr {
+        self.control
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }

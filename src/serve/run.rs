@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::build::Prepared;
 use super::demo;
 use super::force;
+use super::health;
 use super::observer::{Observer, ReadyView};
 use super::shutdown::{self, Ended, Leaving};
 use super::sync;
@@ -52,7 +53,10 @@ impl Prepared {
         let close_control = CancellationToken::new();
         let closed = close_control.clone().cancelled_owned();
         let control = tasks.spawn("control", Importance::Vital, control.run(router, closed));
-        let syncing = sync::run(ops, server.clone(), stop.watch());
+        let told = server.health.edges();
+        let edges = health::record(ops.clone(), told, stop.watch());
+        tasks.spawn("health-events", Importance::Helper, edges);
+        let syncing = sync::run(ops, server.clone(), self.sync_interval, stop.watch());
         let sync = tasks.spawn("status-sync", Importance::Helper, syncing);
         if let Err(error) = lock.set_phase(Phase::Ready) {
             tracing::warn!(%error, "the holder's file still says starting");

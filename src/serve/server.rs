@@ -7,13 +7,14 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::{mpsc, watch};
 
+use super::health::Health;
 use super::progress::Progress;
 use super::proxies::Proxies;
 use crate::host;
 use crate::lifecycle::{Importance, Stop, StopCause, Tasks};
 use crate::model::{
-    Actor, Actual, Counters, Cut, Fault, Phase, ServerState, ServerView, Service, ServiceId,
-    ShutdownProgress, Timestamp,
+    Actor, Actual, Counters, Cut, Fault, HealthView, Phase, ServerState, ServerView, Service,
+    ServiceId, ShutdownProgress, Timestamp,
 };
 use crate::ops::{Live, Metrics, ServiceMetrics, StopResult};
 use crate::proxy::ProxyPhase;
@@ -30,6 +31,7 @@ pub(super) struct Server {
     pub(super) stop: Stop,
     pub(super) tasks: Tasks,
     pub(super) progress: Progress,
+    pub(super) health: Health,
     pub(super) service_timeout: Duration,
     pub(super) started_at: Timestamp,
     view: ServerView,
@@ -47,10 +49,12 @@ impl Server {
         service_timeout: Duration,
         started_at: Timestamp,
     ) -> Self {
+        let tasks = Tasks::new(stop.clone());
         Self {
             node_id,
+            health: Health::new(tasks.clone(), stop.clone(), proxies.control()),
             proxies,
-            tasks: Tasks::new(stop.clone()),
+            tasks,
             stop,
             progress: Progress::default(),
             service_timeout,
@@ -80,14 +84,17 @@ impl Server {
         if self.proxies.get(service.id).is_some() {
             return Ok(());
         }
-        self.proxies.start(service).await
+        self.proxies.start(service).await?;
+        self.watch_health(service);
+        Ok(())
     }
 
-    async fn stop_one(&self, service: &Service) -> StopResult {
+    async fn stop_one(&self, service: &Service, bound: Duration) -> StopResult {
+        self.health.forget(service.id);
         let Some(running) = self.proxies.get(service.id) else {
             return StopResult::default();
         };
-        let report = running.handle.drain(self.service_timeout).await;
+        let report = running.handle.drain(bound).await;
         self.proxies.forget(service.id);
         StopResult { was_running: true, cut: report.cut }
     }
@@ -109,6 +116,7 @@ impl Server {
                 let as_before = Service { bind: old.bind, port: old.port, ..service.clone() };
                 if let Err(error) = self.proxies.start(&as_before).await {
                     self.proxies.forget(service.id);
+                    self.health.forget(service.id);
                     tracing::error!(service = %service.name, %error, "cannot listen again");
                 }
                 Err(fault)
@@ -154,8 +162,13 @@ impl Live for Server {
         .boxed()
     }
 
-    fn stop<'a>(&'a self, services: &'a [Service]) -> BoxFuture<'a, Vec<StopResult>> {
-        join_all(services.iter().map(|service| self.stop_one(service))).boxed()
+    fn stop<'a>(
+        &'a self,
+        services: &'a [Service],
+        at_most: Option<Duration>,
+    ) -> BoxFuture<'a, Vec<StopResult>> {
+        let bound = self.service_timeout.min(at_most.unwrap_or(Duration::MAX));
+        join_all(services.iter().map(move |service| self.stop_one(service, bound))).boxed()
     }
 
     fn rebind<'a>(&'a self, service: &'a Service) -> BoxFuture<'a, Result<Vec<Cut>, Fault>> {
@@ -166,8 +179,32 @@ impl Live for Server {
         let upstream = self.proxies.upstream(service)?;
         if let Some(running) = self.proxies.get(service.id) {
             running.handle.switch(upstream);
+            self.watch_health(service);
         }
         Ok(())
+    }
+
+    fn health(&self, id: ServiceId) -> Option<HealthView> {
+        self.health.seen(id)
+    }
+
+    fn health_signal(&self) -> watch::Receiver<u64> {
+        self.health.signal()
+    }
+
+    fn watch_health(&self, service: &Service) {
+        let runs = self.proxies.get(service.id).is_some();
+        let Some(check) = service.health.as_ref().filter(|_| runs) else {
+            return self.health.forget(service.id);
+        };
+        match self.proxies.upstream(service) {
+            Ok(upstream) => self.health.watch(service, check, upstream),
+            // It was usable a moment ago, when it began to be forwarded to.
+            Err(error) => {
+                tracing::warn!(service = %service.name, %error, "its target is not watched");
+                self.health.forget(service.id);
+            }
+        }
     }
 
     fn carry_out(&self, work: BoxFuture<'static, ()>) {

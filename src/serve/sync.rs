@@ -10,19 +10,16 @@ use crate::ops::{Live, Ops};
 
 use super::server::Server;
 
-/// How often. A pass reads one table; at 1,000 services it costs a few milliseconds.
-const BEAT: Duration = Duration::from_secs(10);
-
 /// Events kept; older ones are dropped.
 const EVENTS_KEPT: u32 = 10_000;
 
-/// Runs until a stop was asked for. Each pass is idempotent and takes no input: the beat is the
-/// retry.
-pub(super) async fn run(ops: Ops, server: Arc<Server>, mut stop: StopWatch) {
+/// Runs a pass every `beat` until a stop was asked for. Each is idempotent and takes no input: the
+/// beat is the retry. A pass reads one table; at 1,000 services it costs a few milliseconds.
+pub(super) async fn run(ops: Ops, server: Arc<Server>, beat: Duration, mut stop: StopWatch) {
     let mut was_failing = false;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(BEAT) => {}
+            () = tokio::time::sleep(beat) => {}
             () = stop.stopping() => return,
         }
         if server.phase() != Phase::Ready {

@@ -3,7 +3,7 @@
 use sqlx::SqliteConnection;
 
 use crate::model::{
-    NewTarget, NodeName, Port, Service, ServiceId, ServiceName, TargetName, Timestamp,
+    HealthCheck, NewTarget, NodeName, Port, Service, ServiceId, ServiceName, TargetName, Timestamp,
 };
 
 use super::{NewEvent, ServiceChange, ServiceRow, Store, StoreError};
@@ -30,8 +30,8 @@ impl Store {
             .await?;
         let id = sqlx::query(
             "INSERT INTO services (node_name, name, port, bind, desired, active_target, register, \
-             tags, created_at, updated_at, revision) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, 1)",
+             tags, created_at, updated_at, revision, health) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, 1, $10)",
         )
         .bind(node.as_str())
         .bind(row.name.as_str())
@@ -42,6 +42,7 @@ impl Store {
         .bind(row.register)
         .bind(tags_column(&row.tags))
         .bind(now.as_millis())
+        .bind(row.health.as_ref().and_then(health_column))
         .execute(&mut *tx)
         .await
         .map_err(failed)?
@@ -86,7 +87,8 @@ impl Store {
         sqlx::query(
             "UPDATE services SET name = coalesce($2, name), port = coalesce($3, port), \
              bind = CASE WHEN $4 THEN $5 ELSE bind END, tags = coalesce($6, tags), \
-             register = coalesce($7, register), updated_at = $8, revision = revision + 1 \
+             register = coalesce($7, register), updated_at = $8, revision = revision + 1, \
+             health = CASE WHEN $9 THEN $10 ELSE health END \
              WHERE id = $1",
         )
         .bind(id.0)
@@ -97,6 +99,8 @@ impl Store {
         .bind(change.tags.as_deref().map(tags_column))
         .bind(change.register)
         .bind(now.as_millis())
+        .bind(change.health.is_some())
+        .bind(change.health.flatten().as_ref().and_then(health_column))
         .execute(&mut *tx)
         .await
         .map_err(failed)?;
@@ -308,6 +312,11 @@ impl Store {
         let done = done.bind(id.0).bind(name.as_str()).execute(tx).await;
         done.map(|_| ()).map_err(|e| self.failed("remove a target", e))
     }
+}
+
+/// Numbers and a path always have a JSON form.
+fn health_column(check: &HealthCheck) -> Option<String> {
+    serde_json::to_string(check).ok()
 }
 
 fn tags_column(tags: &[String]) -> String {

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::model::{
-    Actor, Desired, EventAction, NewTarget, NodeName, Outcome, Port, ProcessIdentity, ServiceName,
-    TargetName, Timestamp,
+    Actor, Desired, EventAction, HealthCheck, NewTarget, NodeName, Outcome, Port, ProcessIdentity,
+    ServiceName, TargetName, Timestamp,
 };
 use crate::text::Message;
 
@@ -33,6 +33,8 @@ pub struct ServiceRow {
     pub tags: Vec<String>,
     /// Announce it in the registry.
     pub register: bool,
+    /// How its active target's health is watched; `None`: not at all.
+    pub health: Option<HealthCheck>,
 }
 
 /// What changes of a service; `None` leaves a field as it is.
@@ -48,6 +50,8 @@ pub struct ServiceChange {
     pub tags: Option<Vec<String>>,
     /// Announce it, or not.
     pub register: Option<bool>,
+    /// Watch its active target's health otherwise; `Some(None)` is no more.
+    pub health: Option<Option<HealthCheck>>,
 }
 
 /// A run of a server that begins.

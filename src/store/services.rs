@@ -20,7 +20,8 @@ macro_rules! statements {
         const $name: (&str, &str) = (
             concat!(
                 "SELECT s.id, s.name, s.port, s.bind, s.desired, s.active_target, s.register, ",
-                "s.tags, s.created_at, s.updated_at, s.revision, r.actual, r.reason, r.since ",
+                "s.tags, s.created_at, s.updated_at, s.revision, r.actual, r.reason, r.since, ",
+                "s.health ",
                 "FROM services s LEFT JOIN runtime r ON r.service_id = s.id WHERE ",
                 $filter,
                 " ORDER BY s.name"
@@ -153,6 +154,7 @@ impl<'a> Fields<'a> {
         let actual: Option<&str> = self.get(11)?;
         let reason: Option<&str> = self.get(12)?;
         let since: Option<i64> = self.get(13)?;
+        let health: Option<&str> = self.get(14)?;
         let created_at = self.time(8)?;
         Ok(Service {
             id: ServiceId(self.id),
@@ -170,6 +172,9 @@ impl<'a> Fields<'a> {
             targets,
             tags: serde_json::from_str(tags).map_err(|_| self.bad("tags", tags))?,
             register: self.get(6)?,
+            health: health
+                .map(|text| serde_json::from_str(text).map_err(|_| self.bad("health", text)))
+                .transpose()?,
             created_at,
             updated_at: self.time(9)?,
             revision: self.get(10)?,

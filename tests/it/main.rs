@@ -15,6 +15,10 @@ mod drain;
 mod events;
 /// The tests' own clients and upstreams, with no proxy between them.
 mod harness;
+/// How targets are, and the leases of their services as the faces show them.
+mod health;
+/// Freeing ports.
+mod ports_kill;
 /// What passes through a proxy, and how.
 mod proxying;
 /// Many services and large bodies.

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::Settings;
-use crate::model::{NewService, NewTarget, Port, Selection, ServiceName, ServicePatch, TargetName};
+use crate::model::{
+    CleanupRequest, KillRequest, NewService, NewTarget, Port, Selection, ServiceName, ServicePatch,
+    TargetName,
+};
 
 /// A wait that is over at once still looks once.
 const SHORTEST_CALL: Duration = Duration::from_millis(250);
@@ -22,6 +25,10 @@ pub enum Command {
     Service(ServiceCommand),
     /// `ports …`.
     Ports(PortsCommand),
+    /// `heartbeat …`.
+    Heartbeat(HeartbeatCommand),
+    /// `cleanup`.
+    Cleanup(CleanupRequest),
     /// `events`.
     Events {
         /// How many of the newest, at least 1.
@@ -90,6 +97,32 @@ pub enum ServiceCommand {
         /// The target that becomes active.
         target: TargetName,
     },
+    /// `service drain`.
+    Drain {
+        /// Which service.
+        name: ServiceName,
+        /// It is stopped after this at the latest.
+        max: Duration,
+    },
+}
+
+/// A command about leases in the registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeartbeatCommand {
+    /// `heartbeat status`.
+    Status {
+        /// Whose.
+        which: Selection,
+        /// Again and again.
+        watch: bool,
+    },
+    /// `heartbeat history`.
+    History {
+        /// Whose.
+        name: ServiceName,
+        /// How many of the newest calls, at least 1.
+        limit: u32,
+    },
 }
 
 /// A command about ports.
@@ -102,6 +135,8 @@ pub enum PortsCommand {
         /// Again and again.
         watch: bool,
     },
+    /// `ports kill`.
+    Kill(KillRequest),
     /// `ports wait`.
     Wait {
         /// All of them must come to be so; at least one.

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use super::command::{Command, PortsCommand, ServiceCommand, Wait, WaitForPorts, WaitForServer};
 use super::typed::{
-    AddArgs, CommandArgs, EventsArgs, PortsArgs, PortsStatusArgs, PortsWaitArgs, SelectionArgs,
-    ServiceArgs, SetArgs, StatusArgs, TargetAddArgs, TargetArgs,
+    AddArgs, CommandArgs, EventsArgs, PortsArgs, PortsKillArgs, PortsStatusArgs, PortsWaitArgs,
+    SelectionArgs, ServiceArgs, SetArgs, StatusArgs, TargetAddArgs, TargetArgs,
 };
 use crate::config::{Flags, Key, duration_within};
 use crate::model::{
-    NewService, NewTarget, Port, Selection, ServiceName, ServicePatch, TargetName, TargetUrl,
-    UpstreamTls, parse_ports, parse_tags,
+    CleanupRequest, KillRequest, NewService, NewTarget, Port, Selection, ServiceName, ServicePatch,
+    TargetName, TargetUrl, UpstreamTls, parse_ports, parse_tags,
 };
 use crate::text::{self, Message};
 
@@ -54,10 +54,17 @@ pub(super) fn command(
         }
         CommandArgs::Service(args) => Command::Service(convert.service(args)?),
         CommandArgs::Ports(PortsArgs::Status(args)) => Command::Ports(convert.ports_status(&args)?),
+        CommandArgs::Ports(PortsArgs::Kill(args)) => Command::Ports(convert.ports_kill(&args)?),
         CommandArgs::Ports(PortsArgs::Wait(args)) => {
             let timeout = convert.wait_timeout(flags);
             Command::Ports(convert.ports_wait(&args, timeout)?)
         }
+        CommandArgs::Heartbeat(args) => Command::Heartbeat(convert.heartbeat(&args)?),
+        CommandArgs::Cleanup(args) => Command::Cleanup(CleanupRequest {
+            dry_run: args.dry_run,
+            force: args.force,
+            grace: convert.grace(args.grace.as_deref())?,
+        }),
         CommandArgs::Status(args) => {
             let timeout = args.wait.is_some().then(|| convert.wait_timeout(flags)).flatten();
             convert.status(&args, timeout)?
@@ -77,16 +84,16 @@ pub(super) fn command(
 }
 
 impl Convert<'_> {
-    fn ok<T>(&mut self, result: Result<T, Message>) -> Option<T> {
+    pub(super) fn ok<T>(&mut self, result: Result<T, Message>) -> Option<T> {
         result.map_err(|mistake| self.mistakes.push(mistake)).ok()
     }
 
-    fn parse<T: FromStr<Err = Message>>(&mut self, text: &str) -> Option<T> {
+    pub(super) fn parse<T: FromStr<Err = Message>>(&mut self, text: &str) -> Option<T> {
         self.ok(text.parse())
     }
 
     /// Each name once, in the order typed.
-    fn names(&mut self, names: &[String]) -> Option<Vec<ServiceName>> {
+    pub(super) fn names(&mut self, names: &[String]) -> Option<Vec<ServiceName>> {
         let mut seen = BTreeSet::new();
         let parsed: Vec<Option<ServiceName>> = names.iter().map(|name| self.parse(name)).collect();
         let mut parsed = parsed.into_iter().collect::<Option<Vec<_>>>()?;
@@ -123,6 +130,7 @@ impl Convert<'_> {
                 let (service, target) = (self.parse(&args.service), self.parse(&args.target));
                 ServiceCommand::Switch { service: service?, target: target? }
             }
+            ServiceArgs::Drain(args) => self.drain(&args)?,
         })
     }
 
@@ -155,7 +163,7 @@ impl Convert<'_> {
             }
             None => first,
         };
-        let tags = self.tags(&args.tag);
+        let (tags, health) = (self.tags(&args.tag), self.new_health(&args.health));
         Some(NewService {
             name: name?,
             port: port?,
@@ -164,6 +172,7 @@ impl Convert<'_> {
             active,
             tags: tags?,
             register: !args.no_register,
+            health: health?,
             stopped: args.stopped,
         })
     }
@@ -225,6 +234,7 @@ impl Convert<'_> {
 
     fn set(&mut self, args: &SetArgs) -> Option<ServiceCommand> {
         let service = self.parse(&args.service);
+        let health = self.health_change(args);
         let patch = ServicePatch {
             name: args.new_name.as_deref().and_then(|name| self.parse(name)),
             port: args.port.as_deref().and_then(|port| self.parse(port)),
@@ -239,6 +249,7 @@ impl Convert<'_> {
                 (_, true) => Some(false),
                 _ => None,
             },
+            health: health?,
         };
         Some(ServiceCommand::Set(service?, patch))
     }
@@ -271,6 +282,30 @@ impl Convert<'_> {
             false => Some(self.ports(&args.ports)?),
         };
         Some(PortsCommand::Status { ports, watch: args.watch })
+    }
+
+    fn ports_kill(&mut self, args: &PortsKillArgs) -> Option<PortsCommand> {
+        let ports = self.ports(&args.ports);
+        let signal = match &args.signal {
+            None => Some(None),
+            // There is one way to end a process there.
+            Some(_) if cfg!(windows) => self.ok(Err(text::cli::argument_signal_on_windows())),
+            Some(signal) => self.parse(signal).map(Some),
+        };
+        let grace = self.grace(args.grace.as_deref());
+        Some(PortsCommand::Kill(KillRequest {
+            ports: ports?,
+            signal: signal?,
+            grace: grace?,
+            dry_run: args.dry_run,
+            force: args.force,
+        }))
+    }
+
+    /// `--grace`: how long a process may take to end by itself.
+    fn grace(&mut self, written: Option<&str>) -> Option<Duration> {
+        let Some(written) = written else { return Some(KillRequest::DEFAULT_GRACE) };
+        self.ok(duration_within(written, "--grace", Duration::ZERO, KillRequest::MAX_GRACE))
     }
 
     fn ports_wait(

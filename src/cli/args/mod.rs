@@ -11,10 +11,13 @@
 mod command;
 mod convert;
 mod early;
+mod health;
 mod parse;
 mod typed;
 
-pub use command::{Command, PortsCommand, ServiceCommand, Wait, WaitForPorts, WaitForServer};
+pub use command::{
+    Command, HeartbeatCommand, PortsCommand, ServiceCommand, Wait, WaitForPorts, WaitForServer,
+};
 pub use early::Early;
 pub use parse::{Invocation, Stop, parse};
 pub use typed::Args;

@@ -100,11 +100,18 @@ fn flags(args: &Args) -> Flags {
             (Key::NodeName, &serve.node_name),
             (Key::ShutdownTimeout, &serve.shutdown_timeout),
             (Key::ServiceTimeout, &serve.service_timeout),
+            (Key::OnConflict, &serve.on_conflict),
+            (Key::Advertise, &serve.advertise),
+            (Key::HeartbeatTimeout, &serve.heartbeat_timeout),
+            (Key::LameDuck, &serve.lame_duck),
             (Key::LogFormat, &serve.log_format),
         ] {
             put(key, value.clone().map(OsString::from));
         }
         put(Key::LogFile, serve.log_file.clone());
+        for url in &serve.eureka_url {
+            flags.add(Key::EurekaUrls, url);
+        }
     }
     flags
 }
@@ -112,8 +119,12 @@ fn flags(args: &Args) -> Flags {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::args::{PortsCommand, ServiceCommand, WaitForPorts, WaitForServer};
-    use crate::model::{PortChoice, Selection};
+    use crate::cli::args::{
+        HeartbeatCommand, PortsCommand, ServiceCommand, WaitForPorts, WaitForServer,
+    };
+    #[cfg(not(windows))]
+    use crate::model::EndSignal;
+    use crate::model::{HealthChange, HealthPatch, KillRequest, PortChoice, Selection};
 
     fn surroundings() -> Surroundings {
         Surroundings {
@@ -233,6 +244,88 @@ mod tests {
     }
 
     #[test]
+    fn health_is_watched_with_what_was_asked_and_the_defaults_for_the_rest() {
+        let base = "pmctl service add a --port 1 --target t=http://b";
+        let health = |more: &str| match command(&format!("{base}{more}")) {
+            Command::Service(ServiceCommand::Add(new)) => new.health,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(health(""), None);
+        let check = health(" --health-path /up --health-interval 1s --unhealthy-after 5").unwrap();
+        assert_eq!(
+            (check.path.as_str(), check.interval_ms, check.timeout_ms),
+            ("/up", 1_000, 1_000)
+        );
+        assert_eq!((check.unhealthy_after, check.healthy_after), (5, 2));
+        let wrong = " --health-interval soon --health-timeout 2h --healthy-after 0";
+        let mut codes = refusal(&format!("{base}{wrong}"));
+        codes.sort_unstable();
+        assert_eq!(codes, ["duration-invalid", "duration-out-of-bounds", "number-invalid"]);
+        for (more, code) in [
+            (" --health-interval 5s", "health-path-missing"),
+            (" --health-path up", "health-path-invalid"),
+            (" --health-path /up --health-timeout 11s", "health-timeout-out-of-bounds"),
+        ] {
+            assert_eq!(refusal(&format!("{base}{more}")), [code], "{more}");
+        }
+    }
+
+    #[test]
+    fn a_change_of_health_changes_only_what_it_names_or_ends_it() {
+        let health = |more: &str| match command(&format!("pmctl service set a {more}")) {
+            Command::Service(ServiceCommand::Set(_, patch)) => patch.health,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(health("--tag x"), None);
+        assert_eq!(health("--no-health"), Some(HealthChange::Off));
+        let patch = HealthPatch { interval_ms: Some(1_500), ..HealthPatch::default() };
+        assert_eq!(health("--health-interval 1500ms"), Some(HealthChange::Set(patch)));
+        assert_eq!(refusal("pmctl service set a --health-path x"), ["health-path-invalid"]);
+        let both = "pmctl service set a --no-health --health-path /x";
+        assert_eq!(refusal(both), ["ArgumentConflict"]);
+    }
+
+    #[test]
+    fn heartbeats_are_asked_for_by_name_and_number_and_a_drain_has_a_bound() {
+        let status = |line: &str| match command(line) {
+            Command::Heartbeat(HeartbeatCommand::Status { which, watch }) => (which, watch),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(status("pmctl heartbeat status"), (Selection::All, false));
+        let named = Selection::Named(vec!["a".parse().unwrap()]);
+        assert_eq!(status("pmctl heartbeat status a a --watch"), (named, true));
+        let name = "a".parse().unwrap();
+        let history = HeartbeatCommand::History { name, limit: 5 };
+        assert_eq!(command("pmctl heartbeat history a -n 5"), Command::Heartbeat(history));
+        assert_eq!(refusal("pmctl heartbeat history a -n 1001"), ["number-invalid"]);
+        assert_eq!(refusal("pmctl heartbeat history"), ["MissingRequiredArgument"]);
+        let drain = |line: &str| match command(line) {
+            Command::Service(ServiceCommand::Drain { max, .. }) => max.as_secs(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(drain("pmctl service drain a"), 120);
+        assert_eq!(drain("pmctl service drain a --max 30s"), 30);
+        assert_eq!(refusal("pmctl service drain a --max 2d"), ["duration-out-of-bounds"]);
+    }
+
+    #[test]
+    fn a_server_may_be_given_several_registries() {
+        let line = "pmctl serve --eureka-url http://a --eureka-url http://b --advertise h \
+                    --heartbeat-timeout 1s --lame-duck 2s";
+        let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let flags = parsed(&line).unwrap().flags;
+        let mut expected = Flags::default();
+        expected.add(Key::EurekaUrls, "http://a");
+        expected.add(Key::EurekaUrls, "http://b");
+        for (key, value) in
+            [(Key::Advertise, "h"), (Key::HeartbeatTimeout, "1s"), (Key::LameDuck, "2s")]
+        {
+            expected.set(key, value);
+        }
+        assert_eq!(flags, expected);
+    }
+
+    #[test]
     fn ports_are_lists_and_ranges_and_a_wait_says_for_what() {
         let Command::Ports(PortsCommand::Status { ports, watch }) =
             command("pmctl ports status 3000,6000-6002 80 --watch")
@@ -249,6 +342,41 @@ mod tests {
             refusal("pmctl ports status 0 5-4"),
             ["port-out-of-range", "port-range-reversed"]
         );
+    }
+
+    #[test]
+    fn ports_to_be_freed_are_all_read_before_any_is_touched() {
+        let Command::Ports(PortsCommand::Kill(request)) =
+            command("pmctl ports kill 3000,6000-6002")
+        else {
+            panic!()
+        };
+        assert_eq!((request.ports.len(), request.signal), (4, None));
+        assert_eq!((request.grace, request.dry_run), (KillRequest::DEFAULT_GRACE, false));
+        assert_eq!(refusal("pmctl ports kill 8080 9090 70000"), ["port-out-of-range"]);
+        assert_eq!(refusal("pmctl ports kill"), ["MissingRequiredArgument"]);
+        assert_eq!(refusal("pmctl ports kill 80 --grace 2h"), ["duration-out-of-bounds"]);
+        let Command::Cleanup(cleanup) = command("pmctl cleanup --force --dry-run --grace 0s")
+        else {
+            panic!()
+        };
+        assert_eq!((cleanup.force, cleanup.dry_run, cleanup.grace.as_secs()), (true, true, 0));
+    }
+
+    #[test]
+    #[cfg(not(windows))]
+    fn the_signal_that_ends_a_holder_is_one_of_those_that_end() {
+        let line = "pmctl ports kill 80 --signal sigint --force";
+        let Command::Ports(PortsCommand::Kill(request)) = command(line) else { panic!() };
+        assert_eq!((request.signal, request.force), (Some(EndSignal::Int), true));
+        assert_eq!(refusal("pmctl ports kill 80 --signal USR1"), ["signal-unknown"]);
+    }
+
+    #[test]
+    #[cfg(windows)]
+    fn no_signal_can_be_chosen_on_windows() {
+        let expected = ["argument-signal-on-windows"];
+        assert_eq!(refusal("pmctl ports kill 80 --signal TERM"), expected);
     }
 
     #[test]

@@ -62,6 +62,9 @@ pub(super) enum CommandArgs {
     Service(ServiceArgs),
     #[command(subcommand)]
     Ports(PortsArgs),
+    #[command(subcommand)]
+    Heartbeat(HeartbeatArgs),
+    Cleanup(CleanupArgs),
     Status(StatusArgs),
     Events(EventsArgs),
     Shutdown(ShutdownArgs),
@@ -82,6 +85,16 @@ pub(super) struct ServeArgs {
     pub(super) shutdown_timeout: Option<String>,
     #[arg(long, value_name = "DURATION")]
     pub(super) service_timeout: Option<String>,
+    #[arg(long, value_name = "WHAT", value_parser = ["fail", "wait", "kill-residue"])]
+    pub(super) on_conflict: Option<String>,
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(super) eureka_url: Vec<String>,
+    #[arg(long, value_name = "HOST", value_hint = ValueHint::Hostname)]
+    pub(super) advertise: Option<String>,
+    #[arg(long, value_name = "DURATION")]
+    pub(super) heartbeat_timeout: Option<String>,
+    #[arg(long, value_name = "DURATION")]
+    pub(super) lame_duck: Option<String>,
     #[arg(long, value_name = "FORMAT", value_parser = ["text", "json"])]
     pub(super) log_format: Option<String>,
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
@@ -101,6 +114,7 @@ pub(super) enum ServiceArgs {
     #[command(subcommand)]
     Target(TargetArgs),
     Switch(SwitchArgs),
+    Drain(DrainArgs),
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -123,8 +137,25 @@ pub(super) struct AddArgs {
     pub(super) insecure: Vec<String>,
     #[arg(long)]
     pub(super) no_register: bool,
+    #[command(flatten)]
+    pub(super) health: HealthArgs,
     #[arg(long)]
     pub(super) stopped: bool,
+}
+
+/// How the health of the active target is watched.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct HealthArgs {
+    #[arg(long, value_name = "PATH")]
+    pub(super) health_path: Option<String>,
+    #[arg(long, value_name = "DURATION")]
+    pub(super) health_interval: Option<String>,
+    #[arg(long, value_name = "DURATION")]
+    pub(super) health_timeout: Option<String>,
+    #[arg(long, value_name = "N")]
+    pub(super) healthy_after: Option<String>,
+    #[arg(long, value_name = "N")]
+    pub(super) unhealthy_after: Option<String>,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -149,7 +180,8 @@ pub(super) struct SelectionArgs {
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(group(ArgGroup::new("change").required(true).multiple(true).args([
-    "new_name", "port", "bind", "tag", "no_tags", "register", "no_register",
+    "new_name", "port", "bind", "tag", "no_tags", "register", "no_register", "health_path",
+    "health_interval", "health_timeout", "healthy_after", "unhealthy_after", "no_health",
 ])))]
 pub(super) struct SetArgs {
     #[arg(value_name = "NAME")]
@@ -168,6 +200,42 @@ pub(super) struct SetArgs {
     pub(super) register: bool,
     #[arg(long)]
     pub(super) no_register: bool,
+    #[command(flatten)]
+    pub(super) health: HealthArgs,
+    #[arg(long, conflicts_with_all = [
+        "health_path", "health_interval", "health_timeout", "healthy_after", "unhealthy_after",
+    ])]
+    pub(super) no_health: bool,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct DrainArgs {
+    #[arg(value_name = "NAME")]
+    pub(super) service: String,
+    #[arg(long, value_name = "DURATION")]
+    pub(super) max: Option<String>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum HeartbeatArgs {
+    Status(HeartbeatStatusArgs),
+    History(HeartbeatHistoryArgs),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct HeartbeatStatusArgs {
+    #[arg(value_name = "NAME")]
+    pub(super) names: Vec<String>,
+    #[arg(long)]
+    pub(super) watch: bool,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct HeartbeatHistoryArgs {
+    #[arg(value_name = "NAME")]
+    pub(super) service: String,
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(super) lines: Option<String>,
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -207,6 +275,7 @@ pub(super) struct SwitchArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum PortsArgs {
     Status(PortsStatusArgs),
+    Kill(PortsKillArgs),
     Wait(PortsWaitArgs),
 }
 
@@ -216,6 +285,30 @@ pub(super) struct PortsStatusArgs {
     pub(super) ports: Vec<String>,
     #[arg(long)]
     pub(super) watch: bool,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct PortsKillArgs {
+    #[arg(value_name = "PORT", required = true)]
+    pub(super) ports: Vec<String>,
+    #[arg(long, value_name = "SIGNAL")]
+    pub(super) signal: Option<String>,
+    #[arg(long, value_name = "DURATION")]
+    pub(super) grace: Option<String>,
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct CleanupArgs {
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    #[arg(long)]
+    pub(super) force: bool,
+    #[arg(long, value_name = "DURATION")]
+    pub(super) grace: Option<String>,
 }
 
 #[derive(Clone, Debug, clap::Args)]

@@ -1,14 +1,16 @@
 //! Every verb on either side: the server, or the database.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::direct::Direct;
 use super::faults::client_fault;
 use crate::cli::args::ServiceCommand;
 use crate::host;
 use crate::model::{
-    ActionReport, Actor, EventsReport, Fault, FaultKind, Port, PortsReport, Selection,
-    ServicesReport, StatusReport,
+    ActionReport, Actor, CleanupProgress, CleanupReport, CleanupRequest, DrainProgress,
+    EventsReport, Fault, FaultKind, HeartbeatHistory, HeartbeatsReport, KillProgress, KillReport,
+    KillRequest, Port, PortsReport, Selection, ServiceName, ServicesReport, StatusReport,
 };
 use crate::rpc::{ActionProgress, Client, ClientError};
 use crate::text;
@@ -55,6 +57,46 @@ impl Backend {
         }
     }
 
+    pub(in crate::cli) async fn heartbeats(
+        &self,
+        which: &Selection,
+    ) -> Result<HeartbeatsReport, Fault> {
+        match self {
+            Self::Server(client) => client.heartbeats(which).await.map_err(|e| fault(client, e)),
+            Self::Direct(direct) => direct.ops.heartbeats_status(which).await,
+        }
+    }
+
+    pub(in crate::cli) async fn heartbeat_history(
+        &self,
+        name: &ServiceName,
+        limit: u32,
+    ) -> Result<HeartbeatHistory, Fault> {
+        match self {
+            Self::Server(client) => {
+                client.heartbeat_history(name, limit).await.map_err(|e| fault(client, e))
+            }
+            Self::Direct(direct) => direct.ops.heartbeat_history(name, limit).await,
+        }
+    }
+
+    /// Removes what unclean ends left; `hear` learns how far it is.
+    pub(in crate::cli) async fn cleanup(
+        &self,
+        request: &CleanupRequest,
+        hear: &(dyn Fn(CleanupProgress) + Send + Sync),
+    ) -> Result<CleanupReport, Fault> {
+        match self {
+            Self::Server(client) => {
+                client.cleanup(request, hear).await.map_err(|error| unconfirmed(client, error))
+            }
+            Self::Direct(direct) => {
+                let by = Actor::Direct(host::current_user_name());
+                direct.ops.cleanup(request, &by, hear).await
+            }
+        }
+    }
+
     /// Carries out a command that changes services; `hear` learns how far a long one is.
     pub(in crate::cli) async fn change(
         &self,
@@ -68,6 +110,25 @@ impl Backend {
             Self::Direct(direct) => here(direct, command).await,
         }
     }
+}
+
+/// Lets a server free ports.
+pub(in crate::cli) async fn kill_there(
+    client: &Client,
+    request: &KillRequest,
+    hear: &(dyn Fn(KillProgress) + Send + Sync),
+) -> Result<KillReport, Fault> {
+    client.kill_ports(request, hear).await.map_err(|error| unconfirmed(client, error))
+}
+
+/// Lets a server drain a service.
+pub(in crate::cli) async fn drain_there(
+    client: &Client,
+    name: &ServiceName,
+    max: Duration,
+    hear: &(dyn Fn(DrainProgress) + Send + Sync),
+) -> Result<ActionReport, Fault> {
+    client.drain_service(name, max, hear).await.map_err(|error| unconfirmed(client, error))
 }
 
 async fn ask(
@@ -89,8 +150,8 @@ async fn ask(
             client.remove_target(&service, &name).await
         }
         ServiceCommand::Switch { service, target } => client.switch_target(&service, &target).await,
-        ServiceCommand::List(_) | ServiceCommand::Show(_) => {
-            unreachable!("listing changes nothing; cli::service answers it before")
+        ServiceCommand::List(_) | ServiceCommand::Show(_) | ServiceCommand::Drain { .. } => {
+            unreachable!("cli::service answers these before")
         }
     }
 }
@@ -113,8 +174,8 @@ async fn here(direct: &Direct, command: ServiceCommand) -> Result<ActionReport, 
         ServiceCommand::Switch { service, target } => {
             ops.switch_target(&service, &target, by).await
         }
-        ServiceCommand::List(_) | ServiceCommand::Show(_) => {
-            unreachable!("listing changes nothing; cli::service answers it before")
+        ServiceCommand::List(_) | ServiceCommand::Show(_) | ServiceCommand::Drain { .. } => {
+            unreachable!("cli::service answers these before")
         }
     }
 }

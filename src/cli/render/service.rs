@@ -2,7 +2,10 @@
 
 use super::table::{Grid, Paint, painted};
 use super::{Output, Style, escape, units};
-use crate::model::{Actual, Counters, Desired, ServiceView, ServicesReport, TargetView, Timestamp};
+use crate::model::{
+    Actual, Counters, Desired, HealthState, HealthView, ServiceView, ServicesReport, TargetView,
+    Timestamp,
+};
 use crate::text;
 
 impl Output {
@@ -130,6 +133,12 @@ fn details(service: &ServiceView, style: Style, now: Timestamp) -> String {
         put(text::cli::field_tags(), escape::line(&service.tags.join(", ")).into_owned());
     }
     put(text::cli::field_register(), units::yes_or_no(service.register, lang));
+    if let Some(seen) = &service.health {
+        put(text::heartbeat::field_health(), health(seen, style, now));
+        if let Some(reason) = &seen.reason {
+            put(text::cli::field_reason(), escape::line(&reason.render(lang)).into_owned());
+        }
+    }
     if let Some(counters) = &service.counters {
         put(text::cli::field_connections(), connections(counters, style));
         put(text::cli::field_requests(), requests(counters, style));
@@ -140,6 +149,30 @@ fn details(service: &ServiceView, style: Style, now: Timestamp) -> String {
     let changed = units::moment(service.updated_at);
     put(text::cli::field_changed(), text::cli::changed_at(changed, service.revision).render(lang));
     format!("{name}\n{}", grid.render(&[0]))
+}
+
+fn health(seen: &HealthView, style: Style, now: Timestamp) -> String {
+    let paint = match seen.state {
+        HealthState::Healthy => Paint::Good,
+        HealthState::Unhealthy => Paint::Bad,
+        HealthState::Unknown => Paint::Faint,
+    };
+    let mut state = painted(paint, &units::word(seen.state.as_str(), style.lang));
+    if let Some(since) = seen.since {
+        let since = text::cli::since(units::age(since, now)).render(style.lang);
+        state = format!("{state} {since}");
+    }
+    let check = &seen.check;
+    let span = |ms| units::took(std::time::Duration::from_millis(ms));
+    let shown = text::heartbeat::health_shown(
+        state,
+        escape::line(&check.path),
+        span(check.interval_ms),
+        span(check.timeout_ms),
+        check.unhealthy_after,
+        check.healthy_after,
+    );
+    shown.render(style.lang)
 }
 
 fn target_notes(target: &TargetView, style: Style) -> String {
@@ -248,6 +281,30 @@ admin     [::1]:8080  已停止（应为运行中）  2m 5s  blue http://127.0.0
   changed      2025-12-31 23:00:00Z, revision 3
 ";
         assert_eq!(streams.out(), expected);
+    }
+
+    #[test]
+    fn a_watched_target_shows_how_it_is_and_what_was_met() {
+        let (output, streams) = capture(Style::default());
+        let mut report = report();
+        report.services.truncate(1);
+        let patch = crate::model::HealthPatch {
+            path: Some("/up".into()),
+            interval_ms: Some(500),
+            ..Default::default()
+        };
+        report.services[0].health = Some(HealthView {
+            state: HealthState::Unhealthy,
+            since: Some(super::super::testing::ago(9)),
+            reason: Some(text::heartbeat::health_status("/up", 500)),
+            check: patch.over(None).unwrap(),
+        });
+        output.service_details(&report);
+        let expected = "\
+  health       unhealthy for 9s; /up every 500ms, answer within 500ms, unhealthy after 3, healthy after 2
+  reason       it answered /up with 500
+";
+        assert!(streams.out().contains(expected), "{}", streams.out());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The status screen.
 
 use super::table::{Grid, Paint, painted};
-use super::{Output, Style, escape, service, units};
+use super::{Output, Style, escape, heartbeat, service, units};
 use crate::model::{ServerState, ServerView, Source, StatusCounts, StatusReport, Timestamp};
 use crate::text::{self, Message};
 
@@ -48,6 +48,9 @@ fn facts(report: &StatusReport, style: Style, now: Timestamp) -> String {
     let database = format!("{}{}", server.database, uuid.unwrap_or_default());
     put(text::cli::field_database(), escape::line(&database).into_owned());
     put(text::cli::field_services(), counts(&report.counts, style));
+    if let Some(leases) = &report.heartbeats {
+        put(text::heartbeat::field_heartbeats(), heartbeat::counts(leases, style));
+    }
     grid.render(&[0])
 }
 
@@ -88,7 +91,7 @@ fn counts(counts: &StatusCounts, style: Style) -> String {
 mod tests {
     use super::super::testing::{ago, capture, service, zh};
     use super::*;
-    use crate::model::{Actual, Success};
+    use crate::model::{Actual, LeaseCounts, Success};
 
     fn report() -> StatusReport {
         StatusReport {
@@ -110,6 +113,7 @@ mod tests {
                 connections: Some(1_200),
                 ..StatusCounts::default()
             },
+            heartbeats: None,
             services: vec![service("shop", 8080, Actual::Running, None)],
             attention: vec![text::model::port_out_of_range("7\u{1b}")],
         }
@@ -132,6 +136,18 @@ needs attention
   - `7\\u{1b}` is not a port; a port is a number from 1 to 65535
 ";
         assert_eq!(streams.out(), expected);
+    }
+
+    #[test]
+    fn with_a_registry_the_leases_are_counted() {
+        let mut report = report();
+        report.services.clear();
+        report.heartbeats = Some(LeaseCounts { failing: 1_000, ..LeaseCounts::default() });
+        let (output, streams) = capture(Style::default());
+        output.status(&report);
+        let line = streams.out().lines().find(|line| line.starts_with("heartbeats")).map(str::len);
+        assert!(line.is_some(), "{}", streams.out());
+        assert!(streams.out().contains("heartbeats  0 up, 1,000 failing\n"), "{}", streams.out());
     }
 
     #[test]

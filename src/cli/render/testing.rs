@@ -114,6 +114,7 @@ pub(super) fn service(
         .into(),
         tags: vec!["web".into()],
         register: true,
+        health: None,
         created_at: ago(90_000),
         updated_at: ago(3_600),
         revision: 3,

@@ -1,22 +1,31 @@
 //! Linux: sockets by `sock_diag`, processes by `/proc`.
 
 mod descriptors;
+mod details;
+mod keeper;
+mod peer;
+mod pin;
 mod proc_net;
 mod process;
 mod sock_diag;
+mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 use crate::model::Port;
 
 use super::HostError;
 use super::holders::Listening;
 
+pub(super) use details::{connections, details, is_untouchable, may_end_any, own_line};
+pub(super) use peer::{in_user_namespace, is_own_socket, overflow_uid, peer_socket};
+pub(super) use pin::Pin;
 #[cfg(test)]
 pub(super) use process::identity_of;
 pub(super) use process::{describe, liveness, own_figures, own_identity};
 
-/// A listening socket as the kernel shows it.
+/// A TCP socket as the kernel shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Socket {
     port: Port,
@@ -29,10 +38,7 @@ pub(super) fn listening(
     ports: &BTreeSet<Port>,
     known_pids: &[u32],
 ) -> Result<Vec<Listening>, HostError> {
-    let all = sock_diag::listening().or_else(|error| {
-        tracing::debug!(%error, "no sock_diag here, reading /proc/net");
-        proc_net::listening().map_err(|source| HostError::Listeners { source })
-    })?;
+    let all = all_listening().map_err(|source| HostError::Listeners { source })?;
     let sockets: Vec<Socket> = all.into_iter().filter(|s| ports.contains(&s.port)).collect();
     let inodes: BTreeSet<u64> = sockets.iter().map(|socket| socket.inode).collect();
     let owners: BTreeMap<u64, BTreeSet<u32>> = descriptors::owners(&inodes, known_pids);
@@ -44,25 +50,13 @@ pub(super) fn listening(
     Ok(with_owners.collect())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_ways_to_list_the_sockets_agree() {
-        let listeners: Vec<_> = ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0"]
-            .iter()
-            .map(|a| std::net::TcpListener::bind(a).unwrap())
-            .collect();
-        for listener in &listeners {
-            let port = Port::new(listener.local_addr().unwrap().port()).unwrap();
-            let of = |all: std::io::Result<Vec<Socket>>| {
-                all.unwrap().into_iter().filter(|s| s.port == port).collect::<Vec<_>>()
-            };
-            let (diag, file) = (of(sock_diag::listening()), of(proc_net::listening()));
-            assert_eq!(diag, file);
-            assert_eq!(diag.len(), 1);
-            assert_eq!(diag[0].uid, rustix::process::geteuid().as_raw());
-        }
-    }
+/// Every listening socket of this network namespace.
+fn all_listening() -> io::Result<Vec<Socket>> {
+    sock_diag::listening().or_else(|error| {
+        tracing::debug!(%error, "no sock_diag here, reading /proc/net");
+        proc_net::listening()
+    })
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::add::check_free;
 use crate::model::{
-    ActionReport, Actor, Actual, Desired, EventAction, Fault, FaultKind, PortChoice, Selection,
-    Service, ServiceName, ServicePatch,
+    ActionReport, Actor, Actual, Desired, EventAction, Fault, FaultKind, HealthChange, PortChoice,
+    Selection, Service, ServiceName, ServicePatch,
 };
 use crate::ops::context::{Ops, done};
 use crate::ops::faults::store_fault;
@@ -31,6 +31,7 @@ impl Ops {
         }
         let change = self.change(&before, patch).await?;
         let moves = change.port.is_some() || change.bind.is_some();
+        let watches = change.health.is_some();
         let now = self.now();
         let detail = text::ops::event_changed(name);
         let event = done(now, EventAction::ServiceChanged, name, by, detail);
@@ -45,6 +46,10 @@ impl Ops {
                 Ok(cut) => item.cut = cut,
                 Err(fault) => return Err(self.undo(&before, fault, by).await),
             }
+        }
+        if let (Some(live), true) = (running, watches) {
+            live.watch_health(&after);
+            item.service.health = live.health(after.id);
         }
         Ok(self.report(vec![item]))
     }
@@ -65,7 +70,15 @@ impl Ops {
             Some(PortChoice::Auto) => Some(self.lowest_free_port(address, &BTreeSet::new()).await?),
         };
         let name = patch.name.filter(|name| *name != before.name);
-        Ok(ServiceChange { name, port, bind, tags: patch.tags, register: patch.register })
+        let health = match patch.health {
+            None => None,
+            Some(HealthChange::Off) => Some(None),
+            Some(HealthChange::Set(patch)) => {
+                Some(Some(patch.over(before.health.as_ref()).map_err(Fault::usage)?))
+            }
+        };
+        let (tags, register) = (patch.tags, patch.register);
+        Ok(ServiceChange { name, port, bind, tags, register, health })
     }
 
     /// Writes the registration back as it was before a change that could not be carried out.
@@ -76,6 +89,7 @@ impl Ops {
             bind: Some(before.bind),
             tags: Some(before.tags.clone()),
             register: Some(before.register),
+            health: Some(before.health.clone()),
         };
         let now = self.now();
         let detail = text::ops::event_undone(&fault.message);
@@ -100,7 +114,7 @@ impl Ops {
         let claim = self.claim(which).await?;
         let services = &claim.services;
         let stopped = match self.live() {
-            Some(_) => self.stop_now(services, by).await?,
+            Some(_) => self.stop_now(services, None, by).await?,
             None => Vec::new(),
         };
         let now = self.now();

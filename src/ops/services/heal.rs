@@ -45,7 +45,7 @@ impl Ops {
                 }
                 Ok(can_start)
             }
-            (Desired::Stopped, true) => self.stop_now(one, by).await.map(|_| true),
+            (Desired::Stopped, true) => self.stop_now(one, None, by).await.map(|_| true),
             (desired, _) => {
                 let actual = match desired {
                     Desired::Running => Actual::Running,

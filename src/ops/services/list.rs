@@ -3,8 +3,8 @@
 use tokio::sync::OwnedMutexGuard;
 
 use crate::model::{
-    ActionItem, ActionReport, Fault, FaultKind, Selection, Service, ServiceId, ServiceName,
-    ServiceView, ServicesReport, Success,
+    ActionItem, ActionReport, Fault, FaultKind, HealthView, Selection, Service, ServiceId,
+    ServiceName, ServiceView, ServicesReport, Success,
 };
 use crate::ops::context::Ops;
 use crate::ops::faults::store_fault;
@@ -73,7 +73,13 @@ impl Ops {
 
     pub(super) fn view(&self, service: Service) -> ServiceView {
         let counters = self.live().and_then(|live| live.counters(service.id));
-        ServiceView::new(service, counters)
+        let id = service.id;
+        let mut view = ServiceView::new(service, counters);
+        if let Some(seen) = self.live().and_then(|live| live.health(id)) {
+            // How it is watched stands in the row, which may be newer than the last look.
+            view.health = view.health.map(|health| HealthView { check: health.check, ..seen });
+        }
+        view
     }
 
     pub(super) fn item(&self, service: Service, message: Message) -> ActionItem {

@@ -55,6 +55,7 @@ impl From<&StatusReport> for pb::StatusReport {
             counts: Some(counts),
             services: report.services.iter().map(Into::into).collect(),
             attention: report.attention.iter().map(Into::into).collect(),
+            heartbeats: report.heartbeats.as_ref().map(Into::into),
         }
     }
 }
@@ -75,6 +76,7 @@ impl TryFrom<pb::StatusReport> for StatusReport {
                 failed: counts.failed,
                 connections: counts.connections,
             },
+            heartbeats: sent.heartbeats.map(Into::into),
             services: all(sent.services)?,
             attention: sent.attention.into_iter().map(Message::from).collect(),
         })

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use super::Need;
 use crate::model::{
-    Credentials, Event, Fault, NewService, NewTarget, Port, PortChoice, Selection, ServiceName,
-    ServicePatch, TargetName, TargetUrl, UpstreamTls, parse_tags,
+    Credentials, Event, Fault, HealthPatch, NewService, NewTarget, Port, PortChoice, Selection,
+    ServiceName, ServicePatch, TargetName, TargetUrl, UpstreamTls, parse_tags,
 };
 use crate::rpc::generated as pb;
 use crate::text;
@@ -63,7 +63,7 @@ impl From<&Selection> for pb::Selection {
     }
 }
 
-fn port(number: u32) -> Result<Port, Fault> {
+pub(super) fn port(number: u32) -> Result<Port, Fault> {
     Port::try_from(i64::from(number)).map_err(Fault::usage)
 }
 
@@ -131,6 +131,7 @@ impl TryFrom<pb::AddServiceRequest> for NewService {
             }
             targets.insert(name, target);
         }
+        let health = sent.health.map(HealthPatch::from);
         Ok(Self {
             name: service_name(&sent.name)?,
             port: port_choice(sent.port)?,
@@ -140,6 +141,7 @@ impl TryFrom<pb::AddServiceRequest> for NewService {
             tags: parse_tags(&sent.tags).map_err(Fault::usage)?,
             register: sent.register.unwrap_or(true),
             stopped: sent.stopped,
+            health: health.map(|check| check.over(None).map_err(Fault::usage)).transpose()?,
         })
     }
 }
@@ -155,6 +157,7 @@ impl From<&NewService> for pb::AddServiceRequest {
             tags: new.tags.clone(),
             register: Some(new.register),
             stopped: new.stopped,
+            health: new.health.as_ref().map(Into::into),
         }
     }
 }
@@ -170,6 +173,7 @@ impl TryFrom<pb::SetServiceRequest> for (ServiceName, ServicePatch) {
             bind: sent.bind.map(bind).transpose()?,
             tags: sent.tags.map(|list| parse_tags(&list.tags).map_err(Fault::usage)).transpose()?,
             register: sent.register,
+            health: sent.health.map(Into::into),
         };
         Ok((service_name(&sent.name)?, patch))
     }
@@ -185,6 +189,7 @@ impl From<(&ServiceName, &ServicePatch)> for pb::SetServiceRequest {
             bind: patch.bind.map(|choice| pb::BindChoice { address: choice.map(bind) }),
             tags: patch.tags.clone().map(|tags| pb::TagList { tags }),
             register: patch.register,
+            health: patch.health.as_ref().map(Into::into),
             beat_ms: 0,
         }
     }

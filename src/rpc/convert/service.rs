@@ -72,6 +72,7 @@ impl From<&ServiceView> for pb::Service {
             updated_at_ms: millis(view.updated_at),
             revision: view.revision,
             counters: view.counters.as_ref().map(Into::into),
+            health: view.health.as_ref().map(Into::into),
         }
     }
 }
@@ -100,6 +101,7 @@ impl TryFrom<pb::Service> for ServiceView {
             updated_at: Timestamp::from_millis(sent.updated_at_ms),
             revision: sent.revision,
             counters: sent.counters.map(TryInto::try_into).transpose()?,
+            health: sent.health.map(TryInto::try_into).transpose()?,
         })
     }
 }

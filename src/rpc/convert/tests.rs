@@ -5,11 +5,15 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    ActionItem, ActionReport, Counters, Credentials, Cut, Event, EventsReport, HolderView,
-    NewService, NewTarget, Port, PortChoice, PortView, PortsReport, Selection, ServerView,
-    ServiceName, ServicePatch, ServiceView, ServicesReport, ShutdownProgress, StatusCounts,
-    StatusReport, Success, TargetName, TargetUrl, TargetView, UpstreamTls,
+    ActionItem, ActionReport, Counters, Credentials, Cut, Event, EventsReport, HealthChange,
+    HealthCheck, HealthPatch, HealthState, HealthView, HolderView, LeaseCounts, NewService,
+    NewTarget, Port, PortChoice, PortView, PortsReport, Selection, ServerView, ServiceName,
+    ServicePatch, ServiceView, ServicesReport, ShutdownProgress, StatusCounts, StatusReport,
+    Success, TargetName, TargetUrl, TargetView, UpstreamTls,
 };
+
+mod freeing;
+mod heartbeat;
 
 fn parsed<T: std::str::FromStr<Err: Debug>>(text: &str) -> T {
     text.parse().unwrap_or_else(|e| panic!("{text}: {e:?}"))
@@ -67,6 +71,22 @@ fn full_service() -> ServiceView {
             bytes_in: 11,
             bytes_out: 12,
         }),
+        health: Some(HealthView {
+            state: HealthState::Unhealthy,
+            since: Some(Timestamp::from_millis(8)),
+            reason: Some(text::heartbeat::health_status("/up", 500)),
+            check: health_check(),
+        }),
+    }
+}
+
+fn health_check() -> HealthCheck {
+    HealthCheck {
+        path: "/up".to_owned(),
+        interval_ms: 500,
+        timeout_ms: 400,
+        unhealthy_after: 9,
+        healthy_after: 1,
     }
 }
 
@@ -123,6 +143,13 @@ fn a_status_comes_back_as_it_was_known_or_unknown() {
                 failed: 4,
                 connections: known.then_some(0),
             },
+            heartbeats: known.then_some(LeaseCounts {
+                up: 1,
+                failing: 2,
+                expired: 3,
+                unregistered: 4,
+                disabled: 5,
+            }),
             services: vec![full_service(), bare_service()],
             attention: vec![text::model::service_not_found("x")],
         };
@@ -261,6 +288,7 @@ fn a_request_for_a_new_service_arrives_as_it_was_meant() {
         active: Some(parsed("green")),
         tags: vec!["x".to_owned()],
         register: false,
+        health: Some(health_check()),
         stopped: true,
     };
     let bare = NewService {
@@ -268,6 +296,7 @@ fn a_request_for_a_new_service_arrives_as_it_was_meant() {
         bind: None,
         tags: Vec::new(),
         register: true,
+        health: None,
         stopped: false,
         ..full.clone()
     };
@@ -310,7 +339,8 @@ fn what_a_request_leaves_out_has_its_usual_meaning() {
 #[test]
 fn a_wrong_request_is_refused_as_usage_with_its_own_code() {
     type Spoil = fn(&mut pb::AddServiceRequest);
-    let wrong: [(Spoil, &str); 8] = [
+    let wrong: [(Spoil, &str); 9] = [
+        (|r| r.health = Some(pb::HealthCheck::default()), "health-path-missing"),
         (|r| r.name = " a".to_owned(), "name-has-outer-space"),
         (|r| r.port = Some(0), "port-out-of-range"),
         (|r| r.port = Some(u32::MAX), "port-out-of-range"),
@@ -338,11 +368,16 @@ fn a_change_keeps_apart_what_is_left_as_it_is_and_what_is_emptied() {
         bind: Some(Some(parsed("::"))),
         tags: Some(vec!["x".to_owned()]),
         register: Some(false),
+        health: Some(HealthChange::Set(HealthPatch {
+            interval_ms: Some(700),
+            ..HealthPatch::default()
+        })),
     };
     let emptied = ServicePatch {
         port: Some(PortChoice::Auto),
         bind: Some(None),
         tags: Some(Vec::new()),
+        health: Some(HealthChange::Off),
         ..ServicePatch::default()
     };
     for patch in [all, emptied, ServicePatch::default()] {

@@ -116,6 +116,7 @@ async fn register(
             active: Some(target_name(UPSTREAMS[0])?),
             tags: vec!["demo".to_owned()],
             register: true,
+            health: None,
             stopped: false,
         };
         match ops.add_service(new, &Actor::Server).await {

@@ -67,6 +67,7 @@ fn row(name: &str, port: u16) -> ServiceRow {
         targets: [("a".parse().unwrap(), target("http://localhost:9001"))].into(),
         tags: vec![],
         register: true,
+        health: None,
     }
 }
 

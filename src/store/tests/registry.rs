@@ -88,16 +88,25 @@ async fn a_change_leaves_what_it_does_not_name_and_counts_one_revision() {
     let new = store.update_service(old.id, change, at(9), event("a")).await.unwrap();
     assert_eq!((new.revision, new.updated_at, new.created_at), (2, at(9), at(5)));
     assert_eq!((&new.name, new.port, &new.tags), (&old.name, old.port, &old.tags));
+    let check: crate::model::HealthCheck =
+        crate::model::HealthPatch { path: Some("/up".into()), ..<_>::default() }
+            .over(None)
+            .unwrap();
     let change = ServiceChange {
         name: Some("订单".parse().unwrap()),
         port: Port::new(9000),
         bind: Some(None),
         tags: Some(vec!["t".into()]),
         register: Some(false),
+        health: Some(Some(check.clone())),
     };
     let new = store.update_service(old.id, change.clone(), at(10), event("a")).await.unwrap();
     assert_eq!((new.name.as_str(), new.port.get(), new.bind), ("订单", 9000, None));
     assert_eq!((&*new.tags, new.register), (&["t".to_owned()][..], false));
+    assert_eq!(new.health, Some(check));
+    let change_health = ServiceChange { health: Some(None), ..<_>::default() };
+    let off = store.update_service(old.id, change_health, at(10), event("a")).await.unwrap();
+    assert_eq!(off.health, None);
     // The same again is no clash with itself; what another one has is.
     store.update_service(old.id, change, at(11), event("a")).await.unwrap();
     let clash = ServiceChange { port: Port::new(8081), ..<_>::default() };

@@ -1,0 +1,96 @@
+//! A process held fast, and the only way to end one: what is signalled is the process whose identity
+//! was shown, never another one that has its pid by now.
+
+use std::io;
+use std::time::Duration;
+
+use crate::model::{EndSignal, Port, ProcessIdentity};
+
+use super::platform;
+
+/// A process whose identity was compared after it was pinned. Only [`pin`] makes one.
+#[derive(Debug)]
+pub struct Pinned {
+    identity: ProcessIdentity,
+    pin: platform::Pin,
+}
+
+/// Why a process could not be pinned or signalled.
+#[derive(Debug, thiserror::Error)]
+pub enum PinError {
+    /// There is no such process any more; whoever has its pid now is another one.
+    #[error("process is gone")]
+    Gone,
+    /// The system does not let this user do it.
+    #[error("not permitted")]
+    Denied,
+    /// This system, or the signal on this system, does not offer it.
+    #[error("not supported here")]
+    Unsupported(#[source] io::Error),
+    /// Anything else.
+    #[error("system refused")]
+    Other(#[source] io::Error),
+}
+
+/// Pins the process of that identity. A few system calls.
+///
+/// # Errors
+/// `Gone` where it has ended (a zombie has), was of another boot, or its pid is another one's;
+/// `Denied` where the system does not let it be looked at; `Unsupported` where it counts in another
+/// pid namespace and so cannot be told from another one.
+pub fn pin(identity: &ProcessIdentity) -> Result<Pinned, PinError> {
+    Ok(Pinned { identity: identity.clone(), pin: platform::Pin::new(identity)? })
+}
+
+impl Pinned {
+    /// Who it is.
+    pub fn identity(&self) -> &ProcessIdentity {
+        &self.identity
+    }
+
+    /// Whether this user may signal it, as far as it can be told without doing it.
+    pub fn may_signal(&self) -> bool {
+        self.pin.may_signal(&self.identity)
+    }
+
+    /// Whether it (still) has a listening socket on that port. False too where its descriptors
+    /// cannot be seen. Blocks, some milliseconds.
+    pub fn listens_on(&self, port: Port) -> bool {
+        self.pin.listens_on(&self.identity, port)
+    }
+
+    /// Sends the signal; `None`: `TERM`, or the one way Windows has. Does not wait for the end.
+    ///
+    /// # Errors
+    /// `Gone` where it has ended meanwhile, `Denied` without the right to, `Unsupported` for any
+    /// signal on Windows.
+    pub fn end(&self, signal: Option<EndSignal>) -> Result<(), PinError> {
+        self.pin.end(&self.identity, signal)
+    }
+
+    /// Lets a stopped process go on (`CONT`), so that a signal it was sent can reach it. Nothing on
+    /// Windows.
+    ///
+    /// # Errors
+    /// As [`Pinned::end`].
+    pub fn resume(&self) -> Result<(), PinError> {
+        self.pin.resume(&self.identity)
+    }
+
+    /// Whether it has ended. A zombie has.
+    pub fn has_ended(&self) -> bool {
+        self.wait(Duration::ZERO)
+    }
+
+    /// Waits for its end, at most that long; whether it has ended. Blocks.
+    pub fn wait(&self, at_most: Duration) -> bool {
+        self.pin.wait(&self.identity, at_most)
+    }
+
+    /// Whether a moment remains between the last look at its identity and a signal, in which it
+    /// could end and its pid be given to another: microseconds, where the system has nothing to pin
+    /// a process with.
+    pub fn has_window(&self) -> bool {
+        self.pin.has_window()
+    }
+}
