@@ -15,8 +15,8 @@ mod registry;
 mod wire;
 
 pub use lease::{
-    Announcement, Answered, CallError, Lease, NodeMark, RegistryCalls, Schedule, Step, Verdict,
-    app_name,
+    Announcement, Answer, Answered, CallError, ClientError, HttpRegistries, Lease, NodeMark,
+    Registries, RegistryCalls, Schedule, Step, Verdict, app_name,
 };
 pub use registry::{Registry, RegistryCounts, RegistrySettings};
 pub use wire::{

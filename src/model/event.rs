@@ -16,6 +16,18 @@ words! {
         ServiceUnhealthy = "service-unhealthy",
         /// A watched target answers again.
         ServiceHealthy = "service-healthy",
+        /// Calls to the registry began to fail.
+        RegistryFailing = "registry-failing",
+        /// They go through again.
+        RegistryBack = "registry-back",
+        /// An instance that the registry had lost or showed otherwise was announced again.
+        LeaseHealed = "lease-healed",
+        /// An operator set a status over an instance, or took it away.
+        LeaseOverride = "lease-override",
+        /// An instance could not be taken out of the registry.
+        LeaseLeft = "lease-left",
+        /// An instance that a dead server had left was taken out of the registry.
+        LeaseRemoved = "lease-removed",
         /// A server became ready.
         ServerStarted = "server-started",
         /// A server ended in order.

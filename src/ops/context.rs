@@ -1,12 +1,13 @@
 //! What every operation stands on.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::OwnedMutexGuard;
 
 use super::live::Live;
 use super::machine::{Machine, ThisMachine};
+use crate::eureka::Registries;
 use crate::host::clock;
 use crate::model::{
     Actor, Applied, EventAction, Fault, FaultKind, NodeName, Outcome, Phase, PortRange, ServerView,
@@ -35,6 +36,7 @@ struct Inner {
     backing: Backing,
     machine: Arc<dyn Machine>,
     turns: Mutex<HashMap<ServiceId, Arc<tokio::sync::Mutex<()>>>>,
+    registries: OnceLock<Arc<dyn Registries>>,
 }
 
 enum Backing {
@@ -72,8 +74,8 @@ impl Ops {
         backing: Backing,
         machine: Arc<dyn Machine>,
     ) -> Self {
-        let turns = Mutex::default();
-        Self(Arc::new(Inner { store, node, auto_ports, backing, machine, turns }))
+        let (turns, registries) = (Mutex::default(), OnceLock::new());
+        Self(Arc::new(Inner { store, node, auto_ports, backing, machine, turns, registries }))
     }
 
     /// The same operations on a machine made up for a test. Before they are cloned.
@@ -86,6 +88,17 @@ impl Ops {
     /// The machine they work on.
     pub(super) fn machine(&self) -> &Arc<dyn Machine> {
         &self.0.machine
+    }
+
+    /// The same operations, which can ask registries.
+    pub fn with_registries(self, registries: Arc<dyn Registries>) -> Self {
+        // The first ones stay: they are made once, with the operations.
+        let _ = self.0.registries.set(registries);
+        self
+    }
+
+    pub(super) fn registries(&self) -> Option<&Arc<dyn Registries>> {
+        self.0.registries.get()
     }
 
     /// The live server, where these operations run in one.

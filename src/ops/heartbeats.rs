@@ -1,20 +1,34 @@
-//! The leases of services in the registry.
+//! The leases of services in the registry: how they are, what was called.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::context::Ops;
 use super::faults::store_fault;
+use crate::eureka::InstanceStatus;
 use crate::model::{
-    ActionReport, Actor, DrainProgress, Fault, FaultKind, HeartbeatHistory, HeartbeatView,
-    HeartbeatsReport, LeaseCounts, LeaseState, Selection, ServiceName, ServiceView, Success,
+    Fault, FaultKind, Heartbeat, HeartbeatHistory, HeartbeatView, HeartbeatsReport, LeaseCounts,
+    LeaseState, Registration, Selection, Service, ServiceName, Success, Timestamp,
 };
 use crate::text;
 
+/// For the registry's own view, where no server is asked: a person waits.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Calls looked at for the last that went through.
+const CALLS: u32 = 100;
+
 impl Ops {
-    /// How the lease of each service of `which` is. A name that is not registered fails the whole.
+    /// How the lease of each service of `which` is: by the live server, or without one by the database
+    /// and, where a registry is configured and answers, by what it lists. A name that is not
+    /// registered fails the whole.
     pub async fn heartbeats_status(&self, which: &Selection) -> Result<HeartbeatsReport, Fault> {
-        let services = self.list_services(which).await?.services;
-        let heartbeats = services.iter().map(disabled).collect();
+        let mut services = self.select(which).await?;
+        services.sort_by(|a, b| a.name.cmp(&b.name));
+        let heartbeats = match self.live() {
+            Some(live) => services.iter().map(|service| live.lease(service)).collect(),
+            None => self.recorded(&services).await?,
+        };
         Ok(HeartbeatsReport { success: Success, source: self.source(), heartbeats })
     }
 
@@ -33,44 +47,112 @@ impl Ops {
         Ok(HeartbeatHistory { success: Success, source, service_name, heartbeats })
     }
 
-    /// Takes a service out of the registry, serves on until its consumers have left or `max` has
-    /// passed, then stops it; `hear` learns how far it is.
-    pub async fn drain_service(
-        &self,
-        name: &ServiceName,
-        _max: Duration,
-        by: &Actor,
-        _hear: &(dyn Fn(DrainProgress) + Send + Sync),
-    ) -> Result<ActionReport, Fault> {
-        if self.live().is_none() {
-            let message = text::heartbeat::drain_needs_a_server(name);
-            return Err(Fault::new(FaultKind::Unavailable, message));
-        }
-        self.stop_services(&Selection::Named(vec![name.clone()]), by).await
+    /// How many leases are in which state; `None` where no registry is configured, or no server was
+    /// asked.
+    pub(super) async fn lease_counts(&self) -> Option<LeaseCounts> {
+        let live = self.live().filter(|live| live.has_registry())?;
+        let services = self.select(&Selection::All).await.ok()?;
+        let heartbeats = services.iter().map(|service| live.lease(service)).collect();
+        let source = self.source();
+        Some(HeartbeatsReport { success: Success, source, heartbeats }.counts())
     }
 
-    /// How many leases are in which state; `None` where no registry is configured.
-    pub(super) async fn lease_counts(&self) -> Option<LeaseCounts> {
-        None
+    /// One pass inside a live server: announces what runs and should be, and takes out what should
+    /// not be.
+    pub async fn heal_leases(&self) -> Result<(), Fault> {
+        let Some(live) = self.live().filter(|live| live.has_registry()) else { return Ok(()) };
+        for service in self.select(&Selection::All).await? {
+            let is_wanted =
+                |service: &Service| service.register && live.counters(service.id).is_some();
+            if is_wanted(&service) == live.has_lease(service.id) {
+                continue;
+            }
+            // Whoever is changing it now may be about to put it right: look again in our turn.
+            let _turn = self.turn(service.id).await;
+            let Some(service) = self.by_id(service.id).await? else { continue };
+            if is_wanted(&service) != live.has_lease(service.id) {
+                live.set_registered(&service).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the database and the registry know while no server renews anything.
+    async fn recorded(&self, services: &[Service]) -> Result<Vec<HeartbeatView>, Fault> {
+        let Some(store) = self.reading_store() else { return Ok(Vec::new()) };
+        let rows = store.registrations(self.node()).await.map_err(store_fault)?;
+        let of: HashMap<_, _> =
+            rows.into_iter().map(|row| (row.registration.service_id, row.registration)).collect();
+        let is_configured = self.registries().is_some_and(|r| r.configured().is_some());
+        let now = self.now();
+        let mut views = Vec::with_capacity(services.len());
+        for service in services {
+            let mut view = HeartbeatView {
+                service_name: service.name.clone(),
+                port: service.port,
+                is_active: false,
+                interval: 0,
+                instance_id: None,
+                state: LeaseState::Disabled,
+                reason: None,
+                status: None,
+                override_status: None,
+                registry: None,
+                last_success: None,
+                consecutive_failures: 0,
+                latency_ms: None,
+                next_in_ms: None,
+                lease_expires_in_ms: None,
+            };
+            if let Some(registration) = of.get(&service.id) {
+                let calls = store.heartbeats(service.id, CALLS).await.map_err(store_fault)?;
+                remember(&mut view, registration, &calls, now);
+                self.look_up(&mut view, registration).await;
+            } else if service.register && is_configured {
+                view.state = LeaseState::Unregistered;
+                view.reason = Some(text::lease::lease_no_server());
+            }
+            views.push(view);
+        }
+        Ok(views)
+    }
+
+    /// What the registry itself says of it; what was recorded stays where it does not answer.
+    async fn look_up(&self, view: &mut HeartbeatView, of: &Registration) {
+        let Some(registries) = self.registries() else { return };
+        let registry = registries.at(&of.registries);
+        let look = registry.instance(&of.app, &of.instance_id);
+        match tokio::time::timeout(LOOK, look).await {
+            Ok(Ok(Some(instance))) => {
+                let set_over = instance.overridden_status;
+                let is_set = set_over != InstanceStatus::Unknown;
+                view.status = Some(instance.status.as_str().to_owned());
+                view.override_status = is_set.then(|| set_over.as_str().to_owned());
+            }
+            Ok(Ok(None)) => view.state = LeaseState::Unregistered,
+            Ok(Err(error)) => view.reason = Some(error.message()),
+            Err(_) => view.reason = Some(text::lease::registry_silent(of.registries.join(", "))),
+        }
     }
 }
 
-fn disabled(service: &ServiceView) -> HeartbeatView {
-    HeartbeatView {
-        service_name: service.name.clone(),
-        port: service.port,
-        is_active: false,
-        interval: 0,
-        instance_id: None,
-        state: LeaseState::Disabled,
-        reason: None,
-        status: None,
-        override_status: None,
-        registry: None,
-        last_success: None,
-        consecutive_failures: 0,
-        latency_ms: None,
-        next_in_ms: None,
-        lease_expires_in_ms: None,
-    }
+fn remember(view: &mut HeartbeatView, of: &Registration, calls: &[Heartbeat], now: Timestamp) {
+    let fine = calls.iter().rev().find(|call| call.failure.is_none());
+    let failures = calls.iter().rev().take_while(|call| call.failure.is_some()).count();
+    let age = fine.map(|call| call.at.age(now));
+    view.interval = of.interval.as_secs();
+    view.instance_id = Some(of.instance_id.clone());
+    view.registry = of.registries.first().cloned();
+    view.last_success = fine.map(|call| call.at);
+    view.consecutive_failures = failures as u64;
+    view.latency_ms = calls.last().map(|call| call.latency_ms);
+    let left = age.map(|age| of.duration.saturating_sub(age));
+    view.lease_expires_in_ms = left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+    view.state = match left {
+        None => LeaseState::Unregistered,
+        Some(Duration::ZERO) => LeaseState::Expired,
+        Some(_) if failures > 0 => LeaseState::Failing,
+        Some(_) => LeaseState::Up,
+    };
+    view.reason = Some(text::lease::lease_no_server());
 }

@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::host::ProcessFigures;
 use crate::model::{
-    Actor, Actual, Counters, Cut, Fault, HealthView, Phase, Port, ServerView, Service, ServiceId,
-    ServiceName, ShutdownProgress, Timestamp,
+    Actor, Actual, Counters, Cut, Fault, HealthView, HeartbeatView, Phase, Port, ServerView,
+    Service, ServiceId, ServiceName, ShutdownProgress, Timestamp,
 };
 use crate::store::NodeId;
 use crate::text::Message;
@@ -97,6 +97,27 @@ pub trait Live: Send + Sync {
 
     /// Looks at the active target of a running `service` as its row now says, or no more.
     fn watch_health(&self, service: &Service);
+
+    /// Whether there is a registry to announce services in.
+    fn has_registry(&self) -> bool;
+
+    /// Whether that service is announced, about to be or just leaving.
+    fn has_lease(&self, id: ServiceId) -> bool;
+
+    /// How the lease of `service` is.
+    fn lease(&self, service: &Service) -> HeartbeatView;
+
+    /// Announces a service that runs, or takes it out of the registry, as its row now says. What
+    /// cannot be taken out in time is tried again.
+    fn set_registered<'a>(&'a self, service: &'a Service) -> BoxFuture<'a, ()>;
+
+    /// Lets the registry show a service as DOWN because it leaves, or no more. False where it is not
+    /// announced; `Err` where the registry did not take it in time, and is told as soon as it does.
+    fn set_draining(
+        &self,
+        id: ServiceId,
+        is_draining: bool,
+    ) -> BoxFuture<'_, Result<bool, Message>>;
 
     /// Runs work to its end on a named task of the server, whatever becomes of who asked for it.
     fn carry_out(&self, work: BoxFuture<'static, ()>);

@@ -11,6 +11,7 @@
 
 mod cleanup;
 mod context;
+mod drain;
 mod ending;
 mod events;
 mod faults;
@@ -22,6 +23,7 @@ mod kill;
 mod live;
 mod machine;
 mod ports;
+mod registry_residue;
 mod services;
 mod status;
 
@@ -29,5 +31,6 @@ pub use context::{DirectFacts, Ops};
 pub use faults::{bind_fault, store_fault, taken_address_fault, taken_port_fault};
 pub use kill::KillPlan;
 pub use live::{Live, Metrics, ServiceMetrics, StopResult};
+pub use registry_residue::{ResidueAction, ResidueItem};
 
 pub use crate::host::ProcessFigures as ProcessMetrics;

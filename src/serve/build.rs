@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use super::control::{ControlBindError, ControlListener};
 use super::demo::DemoPlan;
+use super::heartbeats::{Heartbeats, Plan};
 use super::proxies::Proxies;
 use super::server::Server;
 use crate::config::{LimitSettings, Settings};
+use crate::eureka::{HttpRegistries, NodeMark, Registries};
 use crate::host::{self, clock};
 use crate::lifecycle::Stop;
 use crate::model::{
@@ -18,7 +20,8 @@ use crate::model::{
 use crate::ops::{Ops, store_fault, taken_address_fault};
 use crate::proxy::{Limits, Plane, PlaneSettings, WireLimits};
 use crate::store::{
-    Acquired, HolderKind, Location, LockHolder, NewEvent, NodeRow, OwnerLock, Store, WriterLock,
+    Acquired, HolderKind, Location, LockHolder, NewEvent, NodeId, NodeRow, OwnerLock, Store,
+    WriterLock,
 };
 use crate::text::{self, Lang, Message};
 
@@ -48,6 +51,8 @@ pub struct Prepared {
     pub(super) stop: Stop,
     pub(super) shutdown_timeout: Duration,
     pub(super) sync_interval: Duration,
+    pub(super) heartbeat_timeout: Duration,
+    pub(super) lame_duck: Duration,
     pub(super) lang: Lang,
     pub(super) demo: Option<DemoPlan>,
     pub(super) demo_notes: Vec<Message>,
@@ -117,16 +122,20 @@ pub async fn prepare(
         database_uuid: Some(store.uuid().to_owned()),
     };
     let serve = &settings.serve;
+    let registries = registries(settings)?;
+    let heartbeats = heartbeats(settings, &store, node_id, registries.as_ref());
     let proxies = Proxies::new(plane, control.address(), descriptors.listeners);
     let server = Arc::new(Server::new(
         node_id,
         view,
         proxies,
+        heartbeats,
         stop.clone(),
         serve.service_timeout,
         started_at,
     ));
-    let ops = Ops::in_server(store.clone(), node.clone(), settings.port_range, server.clone());
+    let ops = Ops::in_server(store.clone(), node.clone(), settings.port_range, server.clone())
+        .with_registries(registries);
     let services = store.services(&node).await.map_err(store_fault)?.len() as u64;
     let mut attention = Vec::new();
     // Two sockets a service where both address families are listened on, a pair a connection.
@@ -146,11 +155,43 @@ pub async fn prepare(
         stop,
         shutdown_timeout: serve.shutdown_timeout,
         sync_interval: serve.sync_interval,
+        heartbeat_timeout: serve.heartbeat_timeout,
+        lame_duck: serve.lame_duck,
         lang: settings.lang,
         demo,
         demo_notes,
         attention,
     }))
+}
+
+/// What registries are asked through.
+fn registries(settings: &Settings) -> Result<Arc<dyn Registries>, Fault> {
+    let eureka = &settings.eureka;
+    match HttpRegistries::new(&eureka.urls, eureka.ca_file.as_deref()) {
+        Ok(registries) => Ok(Arc::new(registries)),
+        Err(error) => {
+            let message = text::lease::registry_client_failed();
+            Err(Fault::caused(FaultKind::Precondition, message, &error))
+        }
+    }
+}
+
+fn heartbeats(
+    settings: &Settings,
+    store: &Store,
+    node: NodeId,
+    registries: &dyn Registries,
+) -> Heartbeats {
+    let plan = registries.configured().map(|registry| Plan {
+        registry,
+        store: store.clone(),
+        node,
+        mark: NodeMark::new(store.uuid(), &settings.node_name, node.0),
+        settings: settings.eureka.clone(),
+        timeout: settings.serve.heartbeat_timeout,
+        start: Instant::now(),
+    });
+    Heartbeats::new(plan)
 }
 
 /// How the file descriptors of the process are shared out, so that a flood of connections or services

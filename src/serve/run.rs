@@ -10,6 +10,7 @@ use super::demo;
 use super::force;
 use super::health;
 use super::observer::{Observer, ReadyView};
+use super::residue;
 use super::shutdown::{self, Ended, Leaving};
 use super::sync;
 use crate::api;
@@ -56,7 +57,16 @@ impl Prepared {
         let told = server.health.edges();
         let edges = health::record(ops.clone(), told, stop.watch());
         tasks.spawn("health-events", Importance::Helper, edges);
-        let syncing = sync::run(ops, server.clone(), self.sync_interval, stop.watch());
+        let (driven, driving) = (server.clone(), ops.clone());
+        tasks.spawn("heartbeats", Importance::Helper, async move {
+            driven.heartbeats.drive(driving, driven.as_ref()).await;
+        });
+        if server.heartbeats.is_on() {
+            let bound = self.heartbeat_timeout;
+            let residue = residue::run(ops.clone(), bound, stop.watch());
+            tasks.spawn("registry-residue", Importance::Helper, residue);
+        }
+        let syncing = sync::run(ops.clone(), server.clone(), self.sync_interval, stop.watch());
         let sync = tasks.spawn("status-sync", Importance::Helper, syncing);
         if let Err(error) = lock.set_phase(Phase::Ready) {
             tracing::warn!(%error, "the holder's file still says starting");
@@ -80,6 +90,9 @@ impl Prepared {
             stop,
             since,
             total,
+            heartbeat_timeout: self.heartbeat_timeout,
+            lame_duck: self.lame_duck,
+            ops,
             lang,
             observer,
         };

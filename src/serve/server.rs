@@ -8,13 +8,14 @@ use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::{mpsc, watch};
 
 use super::health::Health;
+use super::heartbeats::Heartbeats;
 use super::progress::Progress;
 use super::proxies::Proxies;
 use crate::host;
 use crate::lifecycle::{Importance, Stop, StopCause, Tasks};
 use crate::model::{
-    Actor, Actual, Counters, Cut, Fault, HealthView, Phase, ServerState, ServerView, Service,
-    ServiceId, ShutdownProgress, Timestamp,
+    Actor, Actual, Counters, Cut, Fault, HealthView, HeartbeatView, Phase, ServerState, ServerView,
+    Service, ServiceId, ShutdownProgress, Timestamp,
 };
 use crate::ops::{Live, Metrics, ServiceMetrics, StopResult};
 use crate::proxy::ProxyPhase;
@@ -32,6 +33,7 @@ pub(super) struct Server {
     pub(super) tasks: Tasks,
     pub(super) progress: Progress,
     pub(super) health: Health,
+    pub(super) heartbeats: Heartbeats,
     pub(super) service_timeout: Duration,
     pub(super) started_at: Timestamp,
     view: ServerView,
@@ -45,6 +47,7 @@ impl Server {
         node_id: NodeId,
         view: ServerView,
         proxies: Proxies,
+        heartbeats: Heartbeats,
         stop: Stop,
         service_timeout: Duration,
         started_at: Timestamp,
@@ -54,6 +57,7 @@ impl Server {
             node_id,
             health: Health::new(tasks.clone(), stop.clone(), proxies.control()),
             proxies,
+            heartbeats,
             tasks,
             stop,
             progress: Progress::default(),
@@ -86,6 +90,7 @@ impl Server {
         }
         self.proxies.start(service).await?;
         self.watch_health(service);
+        self.heartbeats.announce(service);
         Ok(())
     }
 
@@ -103,21 +108,30 @@ impl Server {
         let Some(old) = self.proxies.get(service.id) else { return Ok(Vec::new()) };
         if old.port != service.port {
             self.proxies.start(service).await?;
+            // The registry learns of the new place before the old one is left.
+            self.heartbeats.withdraw(&[service.id]).await;
+            self.heartbeats.announce(service);
             return Ok(old.handle.drain(self.service_timeout).await.cut);
         }
         // Two listeners on one port exclude each other unless their addresses differ, which only
         // the operating system can tell: the old one goes first, and comes back if the new one
         // cannot be had.
         self.proxies.upstream(service)?;
+        self.heartbeats.withdraw(&[service.id]).await;
         let cut = old.handle.drain(self.service_timeout).await.cut;
         match self.proxies.start(service).await {
-            Ok(()) => Ok(cut),
+            Ok(()) => {
+                self.heartbeats.announce(service);
+                Ok(cut)
+            }
             Err(fault) => {
                 let as_before = Service { bind: old.bind, port: old.port, ..service.clone() };
                 if let Err(error) = self.proxies.start(&as_before).await {
                     self.proxies.forget(service.id);
                     self.health.forget(service.id);
                     tracing::error!(service = %service.name, %error, "cannot listen again");
+                } else {
+                    self.heartbeats.announce(&as_before);
                 }
                 Err(fault)
             }
@@ -139,7 +153,9 @@ impl Live for Server {
     }
 
     fn attention(&self) -> Vec<Message> {
-        self.attention.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut needs = self.attention.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        needs.extend(self.heartbeats.attention());
+        needs
     }
 
     fn counters(&self, id: ServiceId) -> Option<Counters> {
@@ -168,7 +184,13 @@ impl Live for Server {
         at_most: Option<Duration>,
     ) -> BoxFuture<'a, Vec<StopResult>> {
         let bound = self.service_timeout.min(at_most.unwrap_or(Duration::MAX));
-        join_all(services.iter().map(move |service| self.stop_one(service, bound))).boxed()
+        async move {
+            // Consumers are to find it no more before it takes no more from them.
+            let ids: Vec<ServiceId> = services.iter().map(|service| service.id).collect();
+            self.heartbeats.withdraw(&ids).await;
+            join_all(services.iter().map(|service| self.stop_one(service, bound))).await
+        }
+        .boxed()
     }
 
     fn rebind<'a>(&'a self, service: &'a Service) -> BoxFuture<'a, Result<Vec<Cut>, Fault>> {
@@ -182,6 +204,37 @@ impl Live for Server {
             self.watch_health(service);
         }
         Ok(())
+    }
+
+    fn has_registry(&self) -> bool {
+        self.heartbeats.is_on()
+    }
+
+    fn has_lease(&self, id: ServiceId) -> bool {
+        self.heartbeats.has(id)
+    }
+
+    fn lease(&self, service: &Service) -> HeartbeatView {
+        self.heartbeats.view(service)
+    }
+
+    fn set_registered<'a>(&'a self, service: &'a Service) -> BoxFuture<'a, ()> {
+        async move {
+            match service.register && self.proxies.get(service.id).is_some() {
+                true => self.heartbeats.announce(service),
+                false => self.heartbeats.withdraw(&[service.id]).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn set_draining(
+        &self,
+        id: ServiceId,
+        is_draining: bool,
+    ) -> BoxFuture<'_, Result<bool, Message>> {
+        self.heartbeats.set_draining(id, is_draining);
+        self.heartbeats.told(id).boxed()
     }
 
     fn health(&self, id: ServiceId) -> Option<HealthView> {

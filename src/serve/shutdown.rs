@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::control::RemainingCalls;
+use super::heartbeats::Left;
 use super::observer::Observer;
 use super::proxies::Running;
 use super::server::{CHANGE, Server};
@@ -17,6 +18,7 @@ use crate::lifecycle::{Budget, Stop, StopCause, Tasks};
 use crate::model::{
     Actor, Cut, EventAction, NodeName, Outcome, Phase, ShutdownProgress, ShutdownStep, StepState,
 };
+use crate::ops::Ops;
 use crate::proxy::DrainReport;
 use crate::store::{NewEvent, OwnerLock, Store};
 use crate::text::{self, Lang, Message};
@@ -28,6 +30,9 @@ const QUICK: Duration = Duration::from_millis(500);
 /// For changes that had begun before the stop: their proxies are gone by then, and all that is left
 /// to them is to write their rows down and answer.
 const CHANGES: Duration = Duration::from_secs(2);
+
+/// Instances named in one line.
+const MOST_NAMED: usize = 10;
 
 /// How a server ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +56,9 @@ pub(super) struct Leaving {
     pub(super) stop: Stop,
     pub(super) since: Instant,
     pub(super) total: Duration,
+    pub(super) heartbeat_timeout: Duration,
+    pub(super) lame_duck: Duration,
+    pub(super) ops: Ops,
     pub(super) lang: Lang,
     pub(super) observer: Arc<dyn Observer>,
 }
@@ -84,7 +92,7 @@ pub(super) async fn run(leaving: Leaving) -> Ended {
     let calls = tokio::time::timeout(QUICK, control).await.ok().and_then(Result::ok);
     told.done(step, text::serve::step_control_closed());
 
-    // 2. and 3. The status synchronisation has heard the stop; there are no leases to give back.
+    // 2. The status synchronisation has heard the stop.
     let step = told.begin(ShutdownStep::StopSync, text::serve::step_sync_stopping());
     // A pass that is starting a service must be over before the drain looks at what runs.
     let abort = sync.abort_handle();
@@ -93,8 +101,10 @@ pub(super) async fn run(leaving: Leaving) -> Ended {
     }
     server.proxies.close();
     told.done(step, text::serve::step_sync_stopped());
-    let step = told.begin(ShutdownStep::Deregister, text::serve::step_leases_ending());
-    told.done(step, text::serve::step_leases_ended());
+
+    // 3. Consumers are to find nothing here any more before anything here ends.
+    leave_registry(&server, &stop, budget, leaving.heartbeat_timeout, &mut told).await;
+    lame_duck(&stop, budget, leaving.lame_duck, &mut told).await;
 
     // 4. Every proxy at once.
     drain(&server, &stop, budget, &mut told).await;
@@ -105,6 +115,10 @@ pub(super) async fn run(leaving: Leaving) -> Ended {
     if !server.tasks.ended_of(CHANGE, now + bound).await {
         tracing::warn!("a change did not end in time; its rows may be as it left them");
     }
+
+    // What was called last belongs to the history.
+    let flush = server.heartbeats.flush(&leaving.ops);
+    tokio::time::timeout(QUICK.min(budget.left(Instant::now())), flush).await.ok();
 
     // 5. One transaction.
     told.heed(&stop);
@@ -144,6 +158,51 @@ pub(super) async fn run(leaving: Leaving) -> Ended {
         Some(reason) => told.failed(step, text::serve::step_forced(reason.render(told.lang))),
     }
     Ended { forced: told.forced, cut: told.cut }
+}
+
+/// Stops the renewals and takes every instance out of the registry, within one bound. What could not
+/// be taken out is said; it stays written down for whoever comes after.
+async fn leave_registry(
+    server: &Server,
+    stop: &Stop,
+    budget: Budget,
+    bound: Duration,
+    told: &mut Teller,
+) {
+    let step = told.begin(ShutdownStep::Deregister, text::serve::step_leases_ending());
+    let deadline = (Instant::now() + bound).min(budget.drain_end());
+    let mut watch = stop.watch();
+    let left = tokio::select! {
+        left = server.heartbeats.end(deadline) => left,
+        // Nothing is waited for any more; whoever comes after finds what is written down.
+        () = watch.forced() => Vec::new(),
+    };
+    if left.is_empty() {
+        return told.done(step, text::serve::step_leases_ended());
+    }
+    for Left { instance, reason } in &left {
+        tracing::warn!(%instance, "{}", reason.render(told.lang));
+    }
+    let mut named: Vec<&str> = left.iter().map(|left| left.instance.as_str()).collect();
+    named.sort_unstable();
+    let more = if named.len() > MOST_NAMED { ", …" } else { "" };
+    named.truncate(MOST_NAMED);
+    let named = named.join(", ") + more;
+    told.done(step, text::lease::step_leases_left(left.len(), named));
+}
+
+/// Serves on for a while, for consumers that have not looked yet.
+async fn lame_duck(stop: &Stop, budget: Budget, duration: Duration, told: &mut Teller) {
+    if duration.is_zero() || stop.state().is_forced() {
+        return;
+    }
+    let duration = duration.min(budget.drain_end().saturating_duration_since(Instant::now()));
+    let shown = humantime::format_duration(Duration::from_millis(millis(duration)));
+    told.line_of(ShutdownStep::Deregister, text::lease::step_lame_duck(shown));
+    let mut watch = stop.watch();
+    let forced = watch.forced();
+    // A second signal ends it; else it is over when its time is.
+    let _ = tokio::time::timeout(duration, forced).await;
 }
 
 async fn drain(server: &Server, stop: &Stop, budget: Budget, told: &mut Teller) {
@@ -318,8 +377,11 @@ impl Teller {
 
     /// A line below a step that is no step of its own.
     fn line(&self, message: Message) {
+        self.line_of(ShutdownStep::DrainProxies, message);
+    }
+
+    fn line_of(&self, step: ShutdownStep, message: Message) {
         tracing::info!("{}", message.render(self.lang));
-        let step = ShutdownStep::DrainProxies;
         self.publish(step, StepState::Started, message, None, None, Vec::new());
     }
 

@@ -27,6 +27,8 @@ pub(super) async fn run(ops: Ops, server: Arc<Server>, beat: Duration, mut stop:
         }
         let pass = async {
             let healed = ops.heal_services(&Actor::Server).await?;
+            ops.heal_leases().await?;
+            server.heartbeats.synchronise().await;
             ops.prune_events(EVENTS_KEPT).await?;
             // A direct writer's events are followed too.
             ops.events_appended().await;

@@ -1,5 +1,7 @@
 //! What a registry must be able to do for the holder of a lease.
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 
 use crate::eureka::{Applications, Instance, InstanceStatus};
@@ -112,4 +114,14 @@ pub trait RegistryCalls: Send + Sync {
 
     /// What changed of late.
     fn delta(&self) -> BoxFuture<'_, Result<Applications, CallError>>;
+}
+
+/// The registries there are for whoever looks after what a dead node left.
+pub trait Registries: Send + Sync {
+    /// The configured one.
+    fn configured(&self) -> Option<Arc<dyn RegistryCalls>>;
+
+    /// The one at these base URLs, which a registration has. Credentials that are configured for a URL
+    /// are used for it.
+    fn at(&self, urls: &[String]) -> Arc<dyn RegistryCalls>;
 }

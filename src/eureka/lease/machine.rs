@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{CallError, Schedule};
+use super::Schedule;
 use crate::eureka::InstanceStatus;
 use crate::model::{HeartbeatCall, LeaseState, Timestamp};
 
@@ -32,19 +32,28 @@ pub enum Step {
     },
 }
 
+/// How a step was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// As asked.
+    Done,
+    /// The registry does not have the instance.
+    Unknown,
+    /// In any other way, or not at all.
+    Failed,
+}
+
 /// What came of a step, for whoever tells people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// As expected.
     Fine,
-    /// It went through after it had failed, or the registry had lost it.
-    Healed,
-    /// The registry had lost it: it is announced again at once.
+    /// The registry had lost it, and has it again.
+    Returned,
+    /// The registry has lost it: it is announced again at once.
     Lost,
-    /// It failed, after it had gone through.
-    BeganToFail,
-    /// It failed again.
-    StillFailing,
+    /// It failed.
+    Failed,
 }
 
 /// How far the registry is known to have it.
@@ -72,8 +81,8 @@ pub struct Lease {
     under_way: Option<Step>,
     last_success: Option<(Instant, Timestamp)>,
     failures: u64,
-    /// The registry had it before.
-    was_up: bool,
+    /// The registry had it and has lost it.
+    is_lost: bool,
 }
 
 impl Lease {
@@ -94,7 +103,7 @@ impl Lease {
             under_way: None,
             last_success: None,
             failures: 0,
-            was_up: false,
+            is_lost: false,
         }
     }
 
@@ -133,41 +142,37 @@ impl Lease {
     }
 
     /// Takes the answer to the step that was begun.
-    pub fn end(
-        &mut self,
-        answer: Result<(), &CallError>,
-        now: Instant,
-        clock: Timestamp,
-    ) -> Verdict {
+    pub fn end(&mut self, answer: Answer, now: Instant, clock: Timestamp) -> Verdict {
         let step = self.under_way.take();
         match answer {
-            Ok(()) => {
+            Answer::Done => {
                 if let Some(Step::Announce { status, dirty } | Step::Again { status, dirty }) = step
                 {
                     self.standing = Standing::Told(status, dirty);
                 }
-                let healed = self.was_up && (self.failures > 0 || self.last_success.is_none());
+                let returned = self.is_lost;
+                self.is_lost = false;
                 self.last_success = Some((now, clock));
                 self.failures = 0;
-                self.was_up = true;
                 self.next = match self.needs_telling() {
                     true => now,
                     false => self.schedule.next(now),
                 };
-                if healed { Verdict::Healed } else { Verdict::Fine }
+                if returned { Verdict::Returned } else { Verdict::Fine }
             }
-            // Expired, restarted empty, or told by somebody else: one answer to all three.
-            Err(CallError::NotFound { .. }) if matches!(step, Some(Step::Renew { .. })) => {
+            // Expired, restarted empty, or taken away by somebody else: one answer to all three.
+            Answer::Unknown if matches!(step, Some(Step::Renew { .. })) => {
                 self.standing = Standing::Lost;
+                self.is_lost = true;
                 self.last_success = None;
                 self.failures = 0;
                 self.next = now;
                 Verdict::Lost
             }
-            Err(_) => {
+            Answer::Unknown | Answer::Failed => {
                 self.failures += 1;
                 self.next = self.schedule.retry(now, self.failures);
-                if self.failures == 1 { Verdict::BeganToFail } else { Verdict::StillFailing }
+                Verdict::Failed
             }
         }
     }
@@ -273,21 +278,13 @@ mod tests {
         }
 
         /// Goes to the next due moment and carries the step out.
-        fn go(&mut self, answer: Result<(), CallError>) -> (Step, Verdict) {
+        fn go(&mut self, answer: Answer) -> (Step, Verdict) {
             self.now = self.lease.due().unwrap().max(self.now);
             let step = self.lease.begin(self.clock);
             assert_eq!(self.lease.due(), None, "never two steps at once");
-            let verdict = self.lease.end(answer.as_ref().copied(), self.now, self.clock);
+            let verdict = self.lease.end(answer, self.now, self.clock);
             (step, verdict)
         }
-    }
-
-    fn url() -> String {
-        "http://a".to_owned()
-    }
-
-    fn silent() -> Result<(), CallError> {
-        Err(CallError::Silent { url: url() })
     }
 
     #[test]
@@ -296,26 +293,25 @@ mod tests {
         assert_eq!(kit.lease.state(kit.now), LeaseState::Unregistered);
         let up = InstanceStatus::Up;
         let dirty = 1_000_000;
-        assert_eq!(kit.go(Ok(())), (Step::Announce { status: up, dirty }, Verdict::Fine));
+        assert_eq!(kit.go(Answer::Done), (Step::Announce { status: up, dirty }, Verdict::Fine));
         assert_eq!(kit.lease.state(kit.now), LeaseState::Up);
-        assert_eq!(kit.go(Ok(())), (Step::Renew { status: up, dirty }, Verdict::Fine));
-        let lost = Err(CallError::NotFound { url: url() });
-        assert_eq!(kit.go(lost).1, Verdict::Lost);
+        assert_eq!(kit.go(Answer::Done), (Step::Renew { status: up, dirty }, Verdict::Fine));
+        assert_eq!(kit.go(Answer::Unknown).1, Verdict::Lost);
         assert_eq!(kit.lease.state(kit.now), LeaseState::Unregistered);
         // At once, and newer although the clock stands still.
         let (before, again) = (kit.now, Step::Again { status: up, dirty: dirty + 1 });
-        assert_eq!(kit.go(Ok(())), (again, Verdict::Healed));
+        assert_eq!(kit.go(Answer::Done), (again, Verdict::Returned));
         assert_eq!(kit.now, before);
     }
 
     #[test]
     fn a_clock_that_is_set_back_does_not_make_the_next_announcement_older() {
         let mut kit = Kit::new();
-        kit.go(Ok(())).0;
+        kit.go(Answer::Done).0;
         kit.clock = Timestamp::from_millis(5);
         kit.lease.want(InstanceStatus::Down, kit.now);
         let down = Step::Again { status: InstanceStatus::Down, dirty: 1_000_001 };
-        assert_eq!(kit.go(Ok(())).0, down);
+        assert_eq!(kit.go(Answer::Done).0, down);
         assert_eq!(down.call(), HeartbeatCall::Status);
         assert_eq!(kit.lease.told(), Some(InstanceStatus::Down));
     }
@@ -323,15 +319,15 @@ mod tests {
     #[test]
     fn a_lease_fails_expires_and_heals() {
         let mut kit = Kit::new();
-        kit.go(Ok(()));
-        assert_eq!(kit.go(silent()).1, Verdict::BeganToFail);
+        kit.go(Answer::Done);
+        assert_eq!(kit.go(Answer::Failed).1, Verdict::Failed);
         assert_eq!(kit.lease.state(kit.now), LeaseState::Failing);
-        assert_eq!(kit.go(silent()).1, Verdict::StillFailing);
+        assert_eq!(kit.go(Answer::Failed).1, Verdict::Failed);
         assert_eq!(kit.lease.failures(), 2);
         kit.now += 90 * SECOND;
         assert_eq!(kit.lease.state(kit.now), LeaseState::Expired);
         assert_eq!(kit.lease.expires_in(kit.now), Some(Duration::ZERO));
-        assert_eq!(kit.go(Ok(())).1, Verdict::Healed);
+        assert_eq!(kit.go(Answer::Done).1, Verdict::Fine);
         assert_eq!(kit.lease.state(kit.now), LeaseState::Up);
     }
 
@@ -341,7 +337,7 @@ mod tests {
         kit.lease.begin(kit.clock);
         kit.lease.want(InstanceStatus::Down, kit.now);
         assert_eq!(kit.lease.due(), None);
-        kit.lease.end(Ok(()), kit.now, kit.clock);
+        kit.lease.end(Answer::Done, kit.now, kit.clock);
         assert!(kit.lease.needs_telling());
         assert_eq!(kit.lease.due(), Some(kit.now));
     }

@@ -1,17 +1,20 @@
 //! A lease from its holder's side: what is announced, when it is renewed, what an answer means.
 //!
 //! Belongs here: the instance a service is announced as, the schedule of its renewals, the states of
-//! a lease, the calls a registry must offer. Does not belong here: sockets, tasks, clocks, rows.
+//! a lease, the calls a registry must offer, and those calls over HTTP (`http`). Does not belong
+//! here: tasks, clocks, rows.
 //!
-//! Ground rules: everything is a function of what comes in; the moment comes in. Renewals run by the
+//! Ground rules: everything but `http` is a function of what comes in; the moment comes in. Renewals run by the
 //! monotonic clock, so that setting the wall clock neither stops nor hurries them.
 
 mod announcement;
 mod calls;
+mod http;
 mod machine;
 mod schedule;
 
 pub use announcement::{Announcement, NodeMark, app_name};
-pub use calls::{Answered, CallError, RegistryCalls};
-pub use machine::{Lease, Step, Verdict};
+pub use calls::{Answered, CallError, Registries, RegistryCalls};
+pub use http::{ClientError, HttpRegistries};
+pub use machine::{Answer, Lease, Step, Verdict};
 pub use schedule::Schedule;

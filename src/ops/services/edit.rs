@@ -31,7 +31,7 @@ impl Ops {
         }
         let change = self.change(&before, patch).await?;
         let moves = change.port.is_some() || change.bind.is_some();
-        let watches = change.health.is_some();
+        let (watches, registers) = (change.health.is_some(), change.register.is_some());
         let now = self.now();
         let detail = text::ops::event_changed(name);
         let event = done(now, EventAction::ServiceChanged, name, by, detail);
@@ -50,6 +50,9 @@ impl Ops {
         if let (Some(live), true) = (running, watches) {
             live.watch_health(&after);
             item.service.health = live.health(after.id);
+        }
+        if let (Some(live), true) = (running, registers) {
+            live.set_registered(&after).await;
         }
         Ok(self.report(vec![item]))
     }

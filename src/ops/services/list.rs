@@ -20,7 +20,7 @@ impl Ops {
 
     /// The rows of `which`: all in the order of their names, named ones in the order asked, each
     /// once.
-    pub(super) async fn select(&self, which: &Selection) -> Result<Vec<Service>, Fault> {
+    pub(in crate::ops) async fn select(&self, which: &Selection) -> Result<Vec<Service>, Fault> {
         let all = match self.reading_store() {
             Some(store) => store.services(self.node()).await.map_err(store_fault)?,
             None => Vec::new(),
@@ -39,12 +39,12 @@ impl Ops {
         Ok(found)
     }
 
-    pub(super) async fn select_one(&self, name: &ServiceName) -> Result<Service, Fault> {
+    pub(in crate::ops) async fn select_one(&self, name: &ServiceName) -> Result<Service, Fault> {
         let named = Selection::Named(vec![name.clone()]);
         self.select(&named).await?.pop().ok_or_else(|| not_found(name))
     }
 
-    pub(super) async fn by_id(&self, id: ServiceId) -> Result<Option<Service>, Fault> {
+    pub(in crate::ops) async fn by_id(&self, id: ServiceId) -> Result<Option<Service>, Fault> {
         Ok(self.select(&Selection::All).await?.into_iter().find(|service| service.id == id))
     }
 

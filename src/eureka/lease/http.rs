@@ -1,0 +1,398 @@
+//! The calls over HTTP: one registry that has several servers.
+//!
+//! The server that answered last is asked first; one that failed is asked last for a while. Answers
+//! are JSON. A redirection is not followed: a registry sends none, a proxy in front of it might, and
+//! with it our credentials.
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, select_ok};
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, redirect};
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+use super::{Answered, CallError, Registries, RegistryCalls};
+use crate::eureka::{Applications, Document, Format, Instance, InstanceStatus};
+use crate::model::{Credentials, RegistryUrl};
+
+/// Bound of one call of one server.
+const CALL: Duration = Duration::from_secs(5);
+
+/// How long a server that failed is asked last.
+const QUARANTINE: Duration = Duration::from_secs(60);
+
+/// Most bytes of an answer.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
+
+/// Servers asked by one call.
+const MOST_TRIES: usize = 3;
+
+/// Connections are kept for less than any server keeps them.
+const KEPT: Duration = Duration::from_secs(4);
+
+/// Why no registry can be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The file of authorities.
+    #[error("read the authorities in {path}: {reason}")]
+    Authorities {
+        /// Which file.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
+    /// TLS or the client itself.
+    #[error("make a client of registries")]
+    Setup(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// Makes registries of base URLs.
+pub struct HttpRegistries {
+    client: Client,
+    configured: Vec<RegistryUrl>,
+    registry: Option<Arc<dyn RegistryCalls>>,
+}
+
+impl HttpRegistries {
+    /// The registry at `urls` (none: there is no configured one), whose certificates are checked
+    /// against `ca_file`, or the system's authorities without one.
+    ///
+    /// # Errors
+    /// [`ClientError`]. Reads the file.
+    pub fn new(urls: &[RegistryUrl], ca_file: Option<&Path>) -> Result<Self, ClientError> {
+        let setup = |error: Box<dyn Error + Send + Sync>| ClientError::Setup(error);
+        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| setup(error.into()))?
+            .with_root_certificates(roots(ca_file)?)
+            .with_no_client_auth();
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .http1_only()
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .timeout(CALL)
+            .pool_idle_timeout(KEPT)
+            .build()
+            .map_err(|error| setup(error.into()))?;
+        let servers: Vec<Server> = urls.iter().map(Server::configured).collect();
+        let registry = (!servers.is_empty()).then(|| {
+            let registry: Arc<dyn RegistryCalls> =
+                Arc::new(HttpRegistry::new(client.clone(), servers));
+            registry
+        });
+        Ok(Self { client, configured: urls.to_vec(), registry })
+    }
+}
+
+impl Registries for HttpRegistries {
+    fn configured(&self) -> Option<Arc<dyn RegistryCalls>> {
+        self.registry.clone()
+    }
+
+    fn at(&self, urls: &[String]) -> Arc<dyn RegistryCalls> {
+        let server = |url: &String| {
+            let known = self.configured.iter().find(|known| known.as_str() == url);
+            known.map_or_else(|| Server::new(url.clone(), None), Server::configured)
+        };
+        let servers = urls.iter().map(server).collect();
+        Arc::new(HttpRegistry::new(self.client.clone(), servers))
+    }
+}
+
+fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, ClientError> {
+    let mut roots = RootCertStore::empty();
+    let Some(path) = ca_file else {
+        // What the system cannot read of its own is its affair: a call says what is missing.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        return Ok(roots);
+    };
+    let unreadable =
+        |reason: String| ClientError::Authorities { path: path.display().to_string(), reason };
+    let certificates =
+        CertificateDer::pem_file_iter(path).map_err(|e| unreadable(e.to_string()))?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|e| unreadable(e.to_string()))?;
+        roots.add(certificate).map_err(|e| unreadable(e.to_string()))?;
+    }
+    match roots.is_empty() {
+        true => Err(unreadable("it has no certificate".to_owned())),
+        false => Ok(roots),
+    }
+}
+
+/// One server of a registry.
+struct Server {
+    url: String,
+    credentials: Option<Credentials>,
+    /// When it failed last.
+    failed: Mutex<Option<Instant>>,
+}
+
+impl Server {
+    fn new(url: String, credentials: Option<Credentials>) -> Self {
+        Self { url, credentials, failed: Mutex::default() }
+    }
+
+    fn configured(url: &RegistryUrl) -> Self {
+        Self::new(url.as_str().to_owned(), url.credentials().cloned())
+    }
+
+    fn is_quarantined(&self, now: Instant) -> bool {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.is_some_and(|at| now.duration_since(at) < QUARANTINE)
+    }
+
+    fn note(&self, failed: Option<Instant>) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+    }
+}
+
+struct HttpRegistry {
+    client: Client,
+    servers: Vec<Server>,
+    /// Who answered last.
+    preferred: AtomicUsize,
+}
+
+/// One request, whoever is asked.
+struct Ask<'a> {
+    method: Method,
+    /// Segments below the base URL.
+    path: &'a [&'a str],
+    query: &'a [(&'a str, String)],
+    body: Option<&'a [u8]>,
+}
+
+impl<'a> Ask<'a> {
+    fn new(method: Method, path: &'a [&'a str]) -> Self {
+        Self { method, path, query: &[], body: None }
+    }
+}
+
+impl HttpRegistry {
+    fn new(client: Client, servers: Vec<Server>) -> Self {
+        Self { client, servers, preferred: AtomicUsize::new(0) }
+    }
+
+    fn request(&self, server: &Server, ask: &Ask<'_>) -> Result<RequestBuilder, CallError> {
+        let broken = |reason: String| CallError::Unreachable { url: server.url.clone(), reason };
+        let mut url = url::Url::parse(&server.url).map_err(|error| broken(error.to_string()))?;
+        match url.path_segments_mut() {
+            // A segment is encoded as such, whatever stands in it.
+            Ok(mut segments) => drop(segments.pop_if_empty().extend(ask.path)),
+            Err(()) => return Err(broken("it has no path".to_owned())),
+        }
+        if !ask.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(ask.query);
+        }
+        let mut request = self.client.request(ask.method.clone(), url);
+        request = request.header(ACCEPT, Format::Json.media_type());
+        if let Some(login) = &server.credentials {
+            request = request.basic_auth(&login.username, Some(&login.password));
+        }
+        if let Some(body) = ask.body {
+            request = request.header(CONTENT_TYPE, Format::Json.media_type()).body(body.to_vec());
+        }
+        Ok(request)
+    }
+
+    async fn send(&self, server: &Server, ask: &Ask<'_>) -> Result<Response, CallError> {
+        let mut is_first = true;
+        let response = loop {
+            match self.request(server, ask)?.send().await {
+                // A kept connection that the server closed in this moment: asked once more.
+                Err(error) if is_first && !error.is_connect() && !error.is_timeout() => {
+                    is_first = false;
+                }
+                Err(error) => return Err(unreachable(server, &error)),
+                Ok(response) => break response,
+            }
+        };
+        let (url, status) = (server.url.clone(), response.status());
+        match status {
+            _ if status.is_success() => Ok(response),
+            StatusCode::NOT_FOUND => Err(CallError::NotFound { url }),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Err(CallError::Refused { url, status: status.as_u16() })
+            }
+            _ => Err(CallError::Status { url, status: status.as_u16() }),
+        }
+    }
+
+    /// Asks one server after the other until one knows: that it does not have something is an answer.
+    async fn ask<T>(
+        &self,
+        ask: Ask<'_>,
+        read: impl AsyncFn(&Server, Response) -> Result<T, CallError>,
+    ) -> Result<(T, Answered), CallError> {
+        let now = Instant::now();
+        let count = self.servers.len();
+        let first = self.preferred.load(Ordering::Relaxed);
+        let mut order: Vec<usize> = (0..count).map(|n| (first + n) % count).collect();
+        order.sort_by_key(|at| self.servers[*at].is_quarantined(now));
+        let mut failure =
+            CallError::Unreachable { url: String::new(), reason: "it has no server".to_owned() };
+        for at in order.into_iter().take(MOST_TRIES) {
+            let server = &self.servers[at];
+            let result = match self.send(server, &ask).await {
+                Ok(response) => read(server, response).await,
+                Err(error) => Err(error),
+            };
+            match result {
+                Ok(value) => {
+                    server.note(None);
+                    self.preferred.store(at, Ordering::Relaxed);
+                    return Ok((value, Answered { registry: server.url.clone() }));
+                }
+                Err(error @ CallError::NotFound { .. }) => return Err(error),
+                Err(error) => {
+                    server.note(Some(Instant::now()));
+                    failure = error;
+                }
+            }
+        }
+        Err(failure)
+    }
+
+    /// An answer whose status says it all: its body is not waited for.
+    async fn tell(&self, ask: Ask<'_>) -> Result<Answered, CallError> {
+        let (_, answered) = self.ask(ask, async |_: &Server, _| Ok(())).await?;
+        Ok(answered)
+    }
+
+    async fn list(&self, path: &[&str]) -> Result<Applications, CallError> {
+        let ask = Ask::new(Method::GET, path);
+        let (list, _) = self
+            .ask(ask, async |server: &Server, response| {
+                let body = body(server, response).await?;
+                Applications::decode(Format::Json, &body).map_err(|error| malformed(server, &error))
+            })
+            .await?;
+        Ok(list)
+    }
+}
+
+impl RegistryCalls for HttpRegistry {
+    fn register<'a>(
+        &'a self,
+        instance: &'a Instance,
+    ) -> BoxFuture<'a, Result<Answered, CallError>> {
+        async move {
+            let body = Document::Instance(instance).encode(Format::Json);
+            let path = ["apps", instance.app.as_str()];
+            self.tell(Ask { body: Some(&body), ..Ask::new(Method::POST, &path) }).await
+        }
+        .boxed()
+    }
+
+    fn renew<'a>(
+        &'a self,
+        app: &'a str,
+        id: &'a str,
+        status: InstanceStatus,
+        dirty: i64,
+    ) -> BoxFuture<'a, Result<Answered, CallError>> {
+        async move {
+            let path = ["apps", app, id];
+            let query =
+                [("status", status.as_str().to_owned()), ("lastDirtyTimestamp", dirty.to_string())];
+            self.tell(Ask { query: &query, ..Ask::new(Method::PUT, &path) }).await
+        }
+        .boxed()
+    }
+
+    fn cancel<'a>(
+        &'a self,
+        app: &'a str,
+        id: &'a str,
+        hurry: bool,
+    ) -> BoxFuture<'a, Result<Answered, CallError>> {
+        async move {
+            let path = ["apps", app, id];
+            let gone = |result: Result<Answered, CallError>| match result {
+                Err(CallError::NotFound { url }) => Ok(Answered { registry: url }),
+                other => other,
+            };
+            if !hurry || self.servers.len() < 2 {
+                return gone(self.tell(Ask::new(Method::DELETE, &path)).await);
+            }
+            let one = |server| {
+                let path = &path;
+                async move {
+                    let answer = self.send(server, &Ask::new(Method::DELETE, path)).await;
+                    gone(answer.map(|_| Answered { registry: server.url.clone() }))
+                }
+                .boxed()
+            };
+            select_ok(self.servers.iter().map(one)).await.map(|(answered, _)| answered)
+        }
+        .boxed()
+    }
+
+    fn instance<'a>(
+        &'a self,
+        app: &'a str,
+        id: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Instance>, CallError>> {
+        async move {
+            let path = ["apps", app, id];
+            let read = async |server: &Server, response| {
+                let body = body(server, response).await?;
+                Instance::decode(Format::Json, &body).map_err(|error| malformed(server, &error))
+            };
+            match self.ask(Ask::new(Method::GET, &path), read).await {
+                Ok((instance, _)) => Ok(Some(instance)),
+                Err(CallError::NotFound { .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        }
+        .boxed()
+    }
+
+    fn applications(&self) -> BoxFuture<'_, Result<Applications, CallError>> {
+        self.list(&["apps"]).boxed()
+    }
+
+    fn delta(&self) -> BoxFuture<'_, Result<Applications, CallError>> {
+        self.list(&["apps", "delta"]).boxed()
+    }
+}
+
+async fn body(server: &Server, mut response: Response) -> Result<Vec<u8>, CallError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|e| unreachable(server, &e))? {
+        if body.len() + chunk.len() > MOST_BYTES {
+            let reason = format!("it is larger than {MOST_BYTES} bytes");
+            return Err(CallError::Malformed { url: server.url.clone(), reason });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn unreachable(server: &Server, error: &reqwest::Error) -> CallError {
+    let url = server.url.clone();
+    if error.is_timeout() {
+        return CallError::Silent { url };
+    }
+    // The deepest cause says what happened; those above it repeat the URL.
+    let mut cause: &dyn Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    CallError::Unreachable { url, reason: cause.to_string() }
+}
+
+fn malformed(server: &Server, error: &dyn Error) -> CallError {
+    let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    CallError::Malformed { url: server.url.clone(), reason }
+}

@@ -1,0 +1,538 @@
+//! The leases of this server, by service: which step is due, what each answer made of it. No calls,
+//! no tasks: whoever drives it carries the steps out.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::plan::Wanted;
+use crate::eureka::{Answer, InstanceStatus, Lease, Schedule, Step, Verdict};
+use crate::model::{Heartbeat, HeartbeatCall, Registration, ServiceId, Timestamp};
+use crate::text::Message;
+
+/// Calls kept in memory while the database does not take them.
+const MOST_PENDING: usize = 10_000;
+
+/// A registration as written down.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    pub(super) row: i64,
+    pub(super) registration: Arc<Registration>,
+}
+
+pub(super) enum Stage {
+    /// To be written down at that moment.
+    Waiting(Instant),
+    /// Being written down.
+    Preparing,
+    /// Not to be announced as it is configured.
+    Refused(Message),
+    /// Written down.
+    Leased { written: Written, lease: Lease, sent: bool },
+}
+
+/// A service that is to be announced.
+pub(super) struct Entry {
+    pub(super) wanted: Wanted,
+    pub(super) stage: Stage,
+    /// Tells the answer to an earlier entry of the same service from one of this.
+    generation: u64,
+    schedule: Schedule,
+    duration: Duration,
+    /// Failures before it was written down.
+    unprepared: u64,
+    pub(super) is_draining: bool,
+    pub(super) is_unhealthy: bool,
+    /// It is being taken back: nothing new is begun.
+    pub(super) is_leaving: bool,
+    pub(super) failure: Option<Message>,
+    pub(super) latency: Option<Duration>,
+    pub(super) registry: Option<String>,
+    /// What the registry showed last: its status, and what was set over it.
+    pub(super) shown: Option<(InstanceStatus, InstanceStatus)>,
+    /// When the registry was last told something new.
+    pub(super) told_at: Option<Instant>,
+    queued: Option<Instant>,
+}
+
+impl Entry {
+    fn status(&self) -> InstanceStatus {
+        match self.is_draining || self.is_unhealthy {
+            true => InstanceStatus::Down,
+            false => InstanceStatus::Up,
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        if self.is_leaving {
+            return None;
+        }
+        match &self.stage {
+            Stage::Waiting(at) => Some(*at),
+            Stage::Leased { lease, .. } => lease.due(),
+            Stage::Preparing | Stage::Refused(_) => None,
+        }
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        match &self.stage {
+            Stage::Preparing => true,
+            Stage::Leased { lease, .. } => lease.is_busy(),
+            Stage::Waiting(_) | Stage::Refused(_) => false,
+        }
+    }
+
+    /// Whether calls about it fail now.
+    pub(super) fn is_failing(&self) -> bool {
+        match &self.stage {
+            Stage::Leased { lease, .. } => lease.failures() > 0,
+            Stage::Waiting(_) | Stage::Preparing => self.unprepared > 0,
+            Stage::Refused(_) => false,
+        }
+    }
+}
+
+/// A step to be carried out.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) id: ServiceId,
+    generation: u64,
+    pub(super) registration: Arc<Registration>,
+    pub(super) health_path: Option<String>,
+    pub(super) step: Step,
+}
+
+/// How a step went.
+pub(super) struct Ended {
+    pub(super) answer: Answer,
+    pub(super) failure: Option<Message>,
+    pub(super) registry: Option<String>,
+    pub(super) latency: Duration,
+}
+
+/// A service to be written down.
+#[derive(Debug)]
+pub(super) struct ToPrepare {
+    pub(super) wanted: Wanted,
+    generation: u64,
+}
+
+/// Why something was not written down.
+pub(super) enum Unprepared {
+    /// As it is configured it never can be.
+    Refused(Message),
+    /// It is tried again.
+    Failed(Message),
+}
+
+/// What is due.
+#[derive(Default)]
+pub(super) struct Due {
+    pub(super) prepare: Vec<ToPrepare>,
+    pub(super) calls: Vec<Call>,
+}
+
+/// What could not be taken out of the registry so far.
+#[derive(Clone, Debug)]
+pub(super) struct Orphan {
+    pub(super) written: Written,
+    pub(super) reason: Message,
+    pub(super) failures: u64,
+    pub(super) next: Instant,
+}
+
+#[derive(Default)]
+pub(super) struct Book {
+    entries: HashMap<ServiceId, Entry>,
+    queue: BTreeSet<(Instant, ServiceId)>,
+    pub(super) orphans: Vec<Orphan>,
+    pub(super) history: Vec<(ServiceId, Heartbeat)>,
+    pub(super) is_closed: bool,
+    generations: u64,
+}
+
+impl Book {
+    pub(super) fn get(&self, id: ServiceId) -> Option<&Entry> {
+        self.entries.get(&id)
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = (ServiceId, &Entry)> {
+        self.entries.iter().map(|(id, entry)| (*id, entry))
+    }
+
+    pub(super) fn ids(&self) -> Vec<ServiceId> {
+        self.entries.keys().copied().collect()
+    }
+
+    /// A service that is to be announced from now on; nothing where it is already, as it is, or is
+    /// just leaving: what leaves is taken back first.
+    pub(super) fn put(
+        &mut self,
+        wanted: Wanted,
+        schedule: Schedule,
+        duration: Duration,
+        now: Instant,
+    ) -> bool {
+        let id = wanted.id;
+        if self.is_closed || self.entries.contains_key(&id) {
+            return false;
+        }
+        self.generations += 1;
+        let entry = Entry {
+            wanted,
+            stage: Stage::Waiting(now),
+            generation: self.generations,
+            schedule,
+            duration,
+            unprepared: 0,
+            is_draining: false,
+            is_unhealthy: false,
+            is_leaving: false,
+            failure: None,
+            latency: None,
+            registry: None,
+            shown: None,
+            told_at: None,
+            queued: None,
+        };
+        self.entries.insert(id, entry);
+        self.requeue(id);
+        true
+    }
+
+    /// Changes an entry and looks anew at when it is due.
+    pub(super) fn change<T>(
+        &mut self,
+        id: ServiceId,
+        change: impl FnOnce(&mut Entry) -> T,
+    ) -> Option<T> {
+        let changed = change(self.entries.get_mut(&id)?);
+        self.requeue(id);
+        Some(changed)
+    }
+
+    /// Lets the status of an entry be what its flags say; whether that is news to the registry.
+    pub(super) fn restate(&mut self, id: ServiceId, now: Instant) -> bool {
+        let change = |entry: &mut Entry| {
+            let status = entry.status();
+            match &mut entry.stage {
+                Stage::Leased { lease, .. } => lease.want(status, now),
+                Stage::Waiting(_) | Stage::Preparing | Stage::Refused(_) => false,
+            }
+        };
+        self.change(id, change).unwrap_or(false)
+    }
+
+    fn requeue(&mut self, id: ServiceId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let due = entry.due();
+        if entry.queued == due {
+            return;
+        }
+        if let Some(old) = entry.queued.take() {
+            self.queue.remove(&(old, id));
+        }
+        if let Some(due) = due {
+            entry.queued = Some(due);
+            self.queue.insert((due, id));
+        }
+    }
+
+    pub(super) fn forget(&mut self, id: ServiceId) -> Option<Entry> {
+        let entry = self.entries.remove(&id)?;
+        if let Some(old) = entry.queued {
+            self.queue.remove(&(old, id));
+        }
+        Some(entry)
+    }
+
+    /// When the next step is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let orphan = self.orphans.iter().map(|orphan| orphan.next).min();
+        let queued = self.queue.first().map(|(at, _)| *at);
+        queued.into_iter().chain(orphan).min().filter(|_| !self.is_closed)
+    }
+
+    /// Begins what is due at `now`, at most `room` calls.
+    pub(super) fn begin(&mut self, now: Instant, clock: Timestamp, room: usize) -> Due {
+        let mut due = Due::default();
+        while !self.is_closed && due.calls.len() < room {
+            let Some((at, id)) = self.queue.first().copied() else { break };
+            if at > now {
+                break;
+            }
+            let Some(entry) = self.entries.get_mut(&id) else {
+                self.queue.pop_first();
+                continue;
+            };
+            let generation = entry.generation;
+            match &mut entry.stage {
+                Stage::Waiting(_) => {
+                    let wanted = entry.wanted.clone();
+                    due.prepare.push(ToPrepare { wanted, generation });
+                    entry.stage = Stage::Preparing;
+                }
+                Stage::Leased { written, lease, sent } => {
+                    let step = lease.begin(clock);
+                    *sent = true;
+                    let registration = Arc::clone(&written.registration);
+                    let health_path = entry.wanted.health_path.clone();
+                    due.calls.push(Call { id, generation, registration, health_path, step });
+                }
+                Stage::Preparing | Stage::Refused(_) => {}
+            }
+            self.requeue(id);
+        }
+        due
+    }
+
+    /// Takes what became of writing a service down. Gives back a row that nobody wants any more.
+    pub(super) fn prepared(
+        &mut self,
+        asked: &ToPrepare,
+        result: Result<Written, Unprepared>,
+        now: Instant,
+    ) -> Option<Written> {
+        let id = asked.wanted.id;
+        let entry = self.entries.get_mut(&id).filter(|e| e.generation == asked.generation);
+        let Some(entry) = entry else { return result.ok() };
+        match result {
+            Ok(written) => {
+                // Announced again under the same id, it is no orphan any more.
+                self.orphans.retain(|orphan| orphan.written.row != written.row);
+                let lease = Lease::new(entry.schedule, entry.duration, entry.status(), now);
+                entry.failure = None;
+                entry.stage = Stage::Leased { written, lease, sent: false };
+            }
+            Err(Unprepared::Refused(why)) => {
+                entry.failure = Some(why.clone());
+                entry.stage = Stage::Refused(why);
+            }
+            Err(Unprepared::Failed(why)) => {
+                entry.failure = Some(why);
+                entry.unprepared += 1;
+                entry.stage = Stage::Waiting(entry.schedule.retry(now, entry.unprepared));
+            }
+        }
+        self.requeue(id);
+        None
+    }
+
+    /// Takes the answer to a call; `None` where nobody waits for it any more.
+    pub(super) fn ended(
+        &mut self,
+        call: &Call,
+        ended: &Ended,
+        now: Instant,
+        clock: Timestamp,
+    ) -> Option<Verdict> {
+        let latency_ms = u64::try_from(ended.latency.as_millis()).unwrap_or(u64::MAX);
+        self.note(call.id, call.step.call(), ended.failure.clone(), latency_ms, clock);
+        let entry = self.entries.get_mut(&call.id).filter(|e| e.generation == call.generation)?;
+        let Stage::Leased { lease, .. } = &mut entry.stage else { return None };
+        let verdict = lease.end(ended.answer, now, clock);
+        entry.latency = Some(ended.latency);
+        entry.failure.clone_from(&ended.failure);
+        if ended.answer == Answer::Done {
+            entry.registry.clone_from(&ended.registry);
+            if !matches!(call.step, Step::Renew { .. }) {
+                entry.told_at = Some(now);
+                entry.shown = None;
+            }
+        }
+        self.requeue(call.id);
+        Some(verdict)
+    }
+
+    /// Keeps a call for the history.
+    pub(super) fn note(
+        &mut self,
+        id: ServiceId,
+        call: HeartbeatCall,
+        failure: Option<Message>,
+        latency_ms: u64,
+        at: Timestamp,
+    ) {
+        if self.history.len() >= MOST_PENDING {
+            self.history.drain(..MOST_PENDING / 2);
+        }
+        self.history.push((id, Heartbeat { at, call, failure, latency_ms }));
+    }
+
+    /// Entries about which calls fail, and why the first of them does.
+    pub(super) fn failing(&self) -> (usize, Option<Message>) {
+        let mut failing = self.entries.values().filter(|entry| entry.is_failing());
+        let Some(first) = failing.next() else { return (0, None) };
+        (1 + failing.count(), first.failure.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{LeaseState, Port};
+    use crate::text;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn wanted(id: i64) -> Wanted {
+        let (name, port) = (format!("s{id}").parse().unwrap(), Port::new(8_080).unwrap());
+        Wanted { id: ServiceId(id), name, port, bind: None, health_path: None }
+    }
+
+    fn written(id: i64) -> Written {
+        let wanted = wanted(id);
+        let registration = Registration {
+            service_id: wanted.id,
+            service: wanted.name.clone(),
+            port: wanted.port,
+            registries: vec!["http://a/eureka".into()],
+            app: "A".into(),
+            instance_id: format!("i{id}"),
+            host: "h".into(),
+            address: "192.0.2.1".into(),
+            interval: 30 * SECOND,
+            duration: 90 * SECOND,
+            since: Timestamp::from_millis(0),
+        };
+        Written { row: id, registration: Arc::new(registration) }
+    }
+
+    struct Kit {
+        book: Book,
+        now: Instant,
+    }
+
+    impl Kit {
+        fn new() -> Self {
+            Self { book: Book::default(), now: Instant::now() }
+        }
+
+        fn put(&mut self, id: i64) -> bool {
+            let schedule = Schedule::new(self.now, 30 * SECOND, id.cast_unsigned());
+            self.book.put(wanted(id), schedule, 90 * SECOND, self.now)
+        }
+
+        fn begin(&mut self) -> Due {
+            self.book.begin(self.now, Timestamp::from_millis(1_000), 10)
+        }
+
+        fn answer(&mut self, call: &Call, answer: Answer) -> Option<Verdict> {
+            let failure = (answer != Answer::Done).then(|| text::lease::registry_silent("u"));
+            let registry = Some("u".to_owned());
+            let ended = Ended { answer, failure, registry, latency: SECOND };
+            self.book.ended(call, &ended, self.now, Timestamp::from_millis(1_000))
+        }
+
+        /// Puts, prepares and announces one.
+        fn leased(&mut self, id: i64) {
+            assert!(self.put(id));
+            let due = self.begin();
+            assert!(self.book.prepared(&due.prepare[0], Ok(written(id)), self.now).is_none());
+            let due = self.begin();
+            assert_eq!(self.answer(&due.calls[0], Answer::Done), Some(Verdict::Fine));
+        }
+
+        fn state(&self, id: i64) -> Option<LeaseState> {
+            match &self.book.get(ServiceId(id))?.stage {
+                Stage::Leased { lease, .. } => Some(lease.state(self.now)),
+                _ => None,
+            }
+        }
+    }
+
+    #[test]
+    fn a_service_is_written_down_before_the_registry_is_told() {
+        let mut kit = Kit::new();
+        assert!(kit.put(1));
+        assert!(!kit.put(1), "it is in the book already");
+        let due = kit.begin();
+        assert_eq!((due.prepare.len(), due.calls.len()), (1, 0));
+        assert!(kit.begin().calls.is_empty(), "nothing is sent while it is being written");
+        assert_eq!(kit.book.next_due(), None);
+        kit.book.prepared(&due.prepare[0], Ok(written(1)), kit.now);
+        let due = kit.begin();
+        assert!(matches!(due.calls[0].step, Step::Announce { status: InstanceStatus::Up, .. }));
+        kit.answer(&due.calls[0], Answer::Done);
+        assert_eq!(kit.state(1), Some(LeaseState::Up));
+        assert_eq!(kit.book.history.len(), 1);
+        assert!(kit.book.next_due() > Some(kit.now));
+    }
+
+    #[test]
+    fn nothing_is_begun_for_a_service_that_leaves_and_a_late_answer_changes_nothing() {
+        let mut kit = Kit::new();
+        kit.leased(1);
+        kit.now += 30 * SECOND;
+        let due = kit.begin();
+        kit.book.change(ServiceId(1), |entry| entry.is_leaving = true);
+        assert!(!kit.put(1), "what leaves is taken back first");
+        kit.book.forget(ServiceId(1));
+        // Put again while the old renewal is still under way.
+        assert!(kit.put(1));
+        assert_eq!(kit.answer(&due.calls[0], Answer::Unknown), None);
+        assert_eq!(kit.state(1), None, "the new entry waits to be written down");
+        kit.book.is_closed = true;
+        assert_eq!(kit.book.next_due(), None);
+        let due = kit.begin();
+        assert!(due.prepare.is_empty() && due.calls.is_empty());
+    }
+
+    #[test]
+    fn a_row_written_for_a_service_that_left_meanwhile_is_given_back() {
+        let mut kit = Kit::new();
+        kit.put(1);
+        let due = kit.begin();
+        kit.book.forget(ServiceId(1));
+        let left = kit.book.prepared(&due.prepare[0], Ok(written(1)), kit.now);
+        assert_eq!(left.map(|written| written.row), Some(1));
+    }
+
+    #[test]
+    fn an_unhealthy_or_draining_service_is_announced_as_down_until_it_is_neither() {
+        let mut kit = Kit::new();
+        kit.leased(1);
+        let id = ServiceId(1);
+        kit.book.change(id, |entry| (entry.is_unhealthy, entry.is_draining) = (true, true));
+        assert!(kit.book.restate(id, kit.now));
+        let due = kit.begin();
+        assert!(matches!(due.calls[0].step, Step::Again { status: InstanceStatus::Down, .. }));
+        kit.answer(&due.calls[0], Answer::Done);
+        kit.book.change(id, |entry| entry.is_unhealthy = false);
+        assert!(!kit.book.restate(id, kit.now), "it still drains");
+        kit.book.change(id, |entry| entry.is_draining = false);
+        assert!(kit.book.restate(id, kit.now));
+    }
+
+    #[test]
+    fn no_more_calls_are_begun_than_there_is_room_for() {
+        let mut kit = Kit::new();
+        for id in 1..=5 {
+            kit.put(id);
+        }
+        let due = kit.begin();
+        assert_eq!(due.prepare.len(), 5);
+        for asked in &due.prepare {
+            let id = asked.wanted.id.0;
+            kit.book.prepared(asked, Ok(written(id)), kit.now);
+        }
+        let clock = Timestamp::from_millis(1);
+        assert_eq!(kit.book.begin(kit.now, clock, 3).calls.len(), 3);
+        assert_eq!(kit.book.begin(kit.now, clock, 0).calls.len(), 0);
+        assert_eq!(kit.book.begin(kit.now, clock, 9).calls.len(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_written_down_is_tried_again_and_what_is_refused_is_not() {
+        let mut kit = Kit::new();
+        kit.put(1);
+        let due = kit.begin();
+        let why = text::lease::lease_unwritten("x");
+        kit.book.prepared(&due.prepare[0], Err(Unprepared::Failed(why.clone())), kit.now);
+        assert_eq!(kit.book.failing(), (1, Some(why.clone())));
+        kit.now = kit.book.next_due().unwrap();
+        let due = kit.begin();
+        kit.book.prepared(&due.prepare[0], Err(Unprepared::Refused(why)), kit.now);
+        assert_eq!((kit.book.failing().0, kit.book.next_due()), (0, None));
+    }
+}

@@ -1,0 +1,322 @@
+//! The one task that carries due steps out, a bounded number at a time, and writes down what came of
+//! them.
+
+use std::net::IpAddr;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::watch;
+
+use super::book::{Call, Ended, Orphan, Stage, ToPrepare, Unprepared, Written};
+use super::{Heartbeats, Plan};
+use crate::eureka::{Answer, CallError, InstanceStatus, NodeMark, Step, Verdict};
+use crate::host::clock;
+use crate::model::{Actor, EventAction, HealthState, Outcome};
+use crate::ops::{Live, Ops};
+use crate::store::NewEvent;
+use crate::text::{self, Message};
+
+/// Calls at once.
+const MOST_CALLS: usize = 64;
+
+/// Between two writes of the history.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// Calls kept of each service.
+const KEPT: u32 = 100;
+
+/// The longest pause of the driver.
+const REST: Duration = Duration::from_secs(3_600);
+
+impl Heartbeats {
+    /// Announces and renews until the leases are closed and every call has ended.
+    pub(in crate::serve) async fn drive(&self, ops: Ops, live: &dyn Live) {
+        let Some(plan) = &self.plan else { return };
+        let mut health = live.health_signal();
+        health.mark_changed();
+        let mut works: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
+        let mut flushed = Instant::now();
+        loop {
+            let now = Instant::now();
+            let room = MOST_CALLS.saturating_sub(works.len());
+            let (due, orphans, next, is_closed) = {
+                let mut book = self.book();
+                let due = book.begin(now, clock::now(), room);
+                let orphans =
+                    if room > 0 { due_orphans(&mut book.orphans, now) } else { Vec::new() };
+                (due, orphans, book.next_due(), book.is_closed)
+            };
+            works.extend(due.calls.into_iter().map(|call| self.carry_out(plan, call).boxed()));
+            works.extend(orphans.into_iter().map(|orphan| self.release(plan, orphan).boxed()));
+            if !due.prepare.is_empty() {
+                works.push(self.prepare(plan, due.prepare).boxed());
+            }
+            let has_news = self.has_news();
+            if has_news && now >= flushed + FLUSH {
+                flushed = now;
+                works.push(self.flush(&ops).boxed());
+            }
+            if is_closed && works.is_empty() {
+                break;
+            }
+            let mut until = if room > 0 { next.unwrap_or(now + REST) } else { now + REST };
+            if has_news {
+                until = until.min(flushed + FLUSH);
+            }
+            let rest = pin!(tokio::time::sleep_until(until.into()));
+            tokio::select! {
+                biased;
+                () = self.drop_calls.cancelled() => break,
+                _ = works.next(), if !works.is_empty() => {}
+                () = self.wake.notified() => {}
+                changed = heard(&mut health) => match changed {
+                    true => self.heed_health(live),
+                    false => std::future::pending().await,
+                },
+                () = rest => {}
+            }
+        }
+        drop(works);
+        self.flush(&ops).await;
+    }
+
+    fn heed_health(&self, live: &dyn Live) {
+        for id in self.book().ids() {
+            let state = live.health(id).map(|health| health.state);
+            self.set_unhealthy(id, state == Some(HealthState::Unhealthy));
+        }
+    }
+
+    /// Writes services down, so that their calls may begin.
+    async fn prepare(&self, plan: &Plan, asked: Vec<ToPrepare>) {
+        let route = match plan.settings.advertise.as_deref().map(str::parse::<IpAddr>) {
+            // Nothing has to be looked up.
+            Some(Ok(_)) => Ok(None),
+            _ => plan.route().await.map(Some),
+        };
+        let (now, clock) = (Instant::now(), clock::now());
+        let mut fine = Vec::new();
+        for asked in asked {
+            let registration = match &route {
+                Ok(route) => {
+                    plan.registration(&asked.wanted, *route, clock).map_err(Unprepared::Refused)
+                }
+                Err(why) => Err(Unprepared::Failed(why.clone())),
+            };
+            match registration {
+                Ok(registration) => fine.push((asked, registration)),
+                Err(why) => {
+                    if let Unprepared::Refused(reason) = &why {
+                        let service = &asked.wanted.name;
+                        tracing::warn!(%service, %reason, "not announced");
+                    }
+                    self.book().prepared(&asked, Err(why), now);
+                }
+            }
+        }
+        let registrations: Vec<_> = fine.iter().map(|(_, r)| r.clone()).collect();
+        let rows = plan.store.put_registrations(plan.node, &registrations).await;
+        let now = Instant::now();
+        let mut unwanted = Vec::new();
+        match rows {
+            Ok(rows) => {
+                let mut book = self.book();
+                for ((asked, registration), row) in fine.into_iter().zip(rows) {
+                    let written = Written { row, registration: registration.into() };
+                    unwanted.extend(book.prepared(&asked, Ok(written), now));
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "registrations are not written down");
+                let mut book = self.book();
+                for (asked, _) in fine {
+                    let why = text::lease::lease_unwritten(&error);
+                    book.prepared(&asked, Err(Unprepared::Failed(why)), now);
+                }
+            }
+        }
+        self.forget_rows(plan, &unwanted.iter().map(|w| w.row).collect::<Vec<_>>()).await;
+        self.after_a_change();
+    }
+
+    /// One call and what it makes of its lease.
+    async fn carry_out(&self, plan: &Plan, call: Call) {
+        let began = Instant::now();
+        let met = step(plan, &call).await;
+        let (answer, failure, registry) = match met {
+            Ok(registry) => (Answer::Done, None, Some(registry)),
+            Err(Met::Call(error @ CallError::NotFound { .. })) => {
+                (Answer::Unknown, Some(error.message()), None)
+            }
+            Err(Met::Call(error)) => (Answer::Failed, Some(error.message()), None),
+            Err(Met::Taken(message)) => (Answer::Failed, Some(message), None),
+        };
+        let now = Instant::now();
+        let ended = Ended { answer, failure, registry, latency: now - began };
+        let verdict = self.book().ended(&call, &ended, now, clock::now());
+        if verdict == Some(Verdict::Returned) {
+            let (service, id) = (&call.registration.service, &call.registration.instance_id);
+            tracing::info!(%service, "the registry had lost the instance; announced again");
+            let detail = text::lease::event_lease_returned(id);
+            self.say(event(EventAction::LeaseHealed, service, Outcome::Ok, detail));
+        }
+        self.after_a_change();
+    }
+
+    /// Tries once more to take out what could not be taken out.
+    async fn release(&self, plan: &Plan, orphan: Orphan) {
+        let of = &orphan.written.registration;
+        let result = async {
+            // It may be somebody else's by now.
+            match plan.registry.instance(&of.app, &of.instance_id).await? {
+                Some(found) if plan.mark.is_on(&found) => {
+                    plan.registry.cancel(&of.app, &of.instance_id, false).await.map(drop)
+                }
+                Some(_) | None => Ok(()),
+            }
+        };
+        match result.await {
+            Ok(()) => {
+                let row = orphan.written.row;
+                // Unless it was announced again meanwhile, under the same row.
+                let is_wanted = self.book().entries().any(|(_, entry)| match &entry.stage {
+                    Stage::Leased { written, .. } => written.row == row,
+                    _ => false,
+                });
+                if !is_wanted {
+                    self.forget_rows(plan, &[row]).await;
+                }
+            }
+            Err(error) => {
+                let failures = orphan.failures + 1;
+                let next = plan.schedule(of.service_id).retry(Instant::now(), failures);
+                let reason = error.message();
+                self.book().orphans.push(Orphan { reason, failures, next, ..orphan });
+            }
+        }
+        self.after_a_change();
+    }
+
+    pub(super) async fn forget_rows(&self, plan: &Plan, rows: &[i64]) {
+        if rows.is_empty() {
+            return;
+        }
+        if let Err(error) = plan.store.forget_registrations(rows).await {
+            tracing::warn!(%error, "registrations stay written down; the next start looks at them");
+        }
+    }
+
+    /// Says on its edge that calls fail or go through again, and tells who waits.
+    pub(super) fn after_a_change(&self) {
+        let (count, why) = self.book().failing();
+        let mut outage = self.outage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let was_failing = std::mem::replace(&mut *outage, count > 0);
+        drop(outage);
+        match (was_failing, why) {
+            (false, Some(reason)) => {
+                tracing::warn!(%reason, "calls to the registry fail");
+                let detail = text::lease::event_registry_failing(reason);
+                self.say(event(EventAction::RegistryFailing, "eureka", Outcome::Failed, detail));
+            }
+            (true, None) => {
+                tracing::info!("the registry answers again");
+                let detail = text::lease::event_registry_back();
+                self.say(event(EventAction::RegistryBack, "eureka", Outcome::Ok, detail));
+            }
+            _ => {}
+        }
+        self.ended.notify_waiters();
+    }
+
+    fn has_news(&self) -> bool {
+        // One lock after the other, never both: others take them in the other order.
+        let has_events =
+            !self.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_empty();
+        has_events || !self.book().history.is_empty()
+    }
+
+    /// Writes history and events. What the database does not take now it is given again.
+    pub(in crate::serve) async fn flush(&self, ops: &Ops) {
+        let Some(plan) = &self.plan else { return };
+        let calls = std::mem::take(&mut self.book().history);
+        let events = {
+            let mut events = self.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            std::mem::take(&mut *events)
+        };
+        if !calls.is_empty()
+            && let Err(error) = plan.store.append_heartbeats(&calls, KEPT).await
+        {
+            tracing::debug!(%error, "heartbeats are missing in the history");
+        }
+        if !events.is_empty() {
+            match plan.store.append_events(events).await {
+                Ok(()) => ops.events_appended().await,
+                Err(error) => tracing::warn!(%error, "events of leases are missing"),
+            }
+        }
+    }
+}
+
+/// An event of the server's own accord.
+pub(super) fn event(
+    action: EventAction,
+    subject: impl ToString,
+    outcome: Outcome,
+    detail: Message,
+) -> NewEvent {
+    let (at, subject, actor) = (clock::now(), subject.to_string(), Actor::Server);
+    NewEvent { at, action, subject, actor, outcome, detail: Some(detail) }
+}
+
+/// The next change of anybody's health; false once there can be none.
+async fn heard(health: &mut watch::Receiver<u64>) -> bool {
+    health.changed().await.is_ok()
+}
+
+fn due_orphans(orphans: &mut Vec<Orphan>, now: Instant) -> Vec<Orphan> {
+    let (due, later) = std::mem::take(orphans).into_iter().partition(|o| o.next <= now);
+    *orphans = later;
+    due
+}
+
+enum Met {
+    Call(CallError),
+    /// The instance of that id is somebody else's.
+    Taken(Message),
+}
+
+impl From<CallError> for Met {
+    fn from(error: CallError) -> Self {
+        Self::Call(error)
+    }
+}
+
+/// Carries one step out; the registry that did it.
+async fn step(plan: &Plan, call: &Call) -> Result<String, Met> {
+    let of = &call.registration;
+    let (app, id) = (of.app.as_str(), of.instance_id.as_str());
+    let instance = |status: InstanceStatus, dirty| {
+        plan.instance(of, call.health_path.as_deref(), status, dirty)
+    };
+    let answered = match call.step {
+        Step::Renew { status, dirty } => plan.registry.renew(app, id, status, dirty).await?,
+        Step::Again { status, dirty } => plan.registry.register(&instance(status, dirty)).await?,
+        Step::Announce { status, dirty } => {
+            // What stands there under our id would win by a newer timestamp, and its override would
+            // stick: it goes first. Unless it is somebody else's.
+            if let Some(found) = plan.registry.instance(app, id).await? {
+                let is_here = found.ip_addr == of.address && found.port.number == of.port.get();
+                if NodeMark::is_any(&found) && !plan.mark.is_of_node(&found) && !is_here {
+                    let whose = format!("{}:{}", found.host_name, found.port.number);
+                    return Err(Met::Taken(text::lease::lease_instance_taken(id, whose)));
+                }
+                plan.registry.cancel(app, id, false).await?;
+            }
+            plan.registry.register(&instance(status, dirty)).await?
+        }
+    };
+    Ok(answered.registry)
+}

@@ -1,0 +1,171 @@
+//! Leaving the registry: marked first, the call under way awaited, then taken back.
+
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{self, StreamExt};
+
+use super::book::{Orphan, Stage, Written};
+use super::driver::event;
+use super::{Heartbeats, Plan};
+use crate::host::clock;
+use crate::model::{EventAction, HeartbeatCall, Outcome, ServiceId};
+use crate::text::{self, Message};
+
+/// Calls at once while leaving: everything has to be over within one bound.
+const MOST_CALLS: usize = 128;
+
+/// What could not be taken out of the registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::serve) struct Left {
+    pub(in crate::serve) instance: String,
+    pub(in crate::serve) reason: Message,
+}
+
+/// Something to be taken back.
+struct Going {
+    written: Written,
+    /// A call about it did not end before: it may still arrive after ours.
+    is_uncertain: bool,
+}
+
+impl Heartbeats {
+    /// Takes services out of the registry, all at once, within the bound of a stop's calls. What
+    /// cannot be taken out stays written down and is tried again.
+    pub(in crate::serve) async fn withdraw(&self, ids: &[ServiceId]) {
+        let Some(plan) = &self.plan else { return };
+        let deadline = Instant::now() + plan.timeout;
+        let left = self.take_back(plan, ids, deadline, false).await;
+        let next = Instant::now() + plan.settings.interval.min(Duration::from_secs(10));
+        for (written, reason) in left {
+            let of = &written.registration;
+            tracing::warn!(service = %of.service, %reason, "not taken out of the registry yet");
+            let detail = text::lease::event_lease_left(&of.instance_id, &reason);
+            self.say(event(EventAction::LeaseLeft, &of.service, Outcome::Failed, detail));
+            self.book().orphans.push(Orphan { written, reason, failures: 1, next });
+        }
+        self.wake.notify_one();
+    }
+
+    /// Takes everything out of the registry until `deadline`, for good: from now on nothing is
+    /// announced or renewed. What could not be taken out.
+    pub(in crate::serve) async fn end(&self, deadline: Instant) -> Vec<Left> {
+        let Some(plan) = &self.plan else { return Vec::new() };
+        let (ids, orphans) = {
+            let mut book = self.book();
+            book.is_closed = true;
+            (book.ids(), std::mem::take(&mut book.orphans))
+        };
+        self.wake.notify_one();
+        let orphans = orphans.into_iter().map(|orphan| orphan.written).collect();
+        let (of_services, of_orphans) = tokio::join!(
+            self.take_back(plan, &ids, deadline, true),
+            self.cancel_all(plan, orphans, deadline, true),
+        );
+        self.drop_calls.cancel();
+        let mut left = Vec::new();
+        for (written, reason) in of_services.into_iter().chain(of_orphans) {
+            let of = &written.registration;
+            let detail = text::lease::event_lease_left(&of.instance_id, &reason);
+            self.say(event(EventAction::LeaseLeft, &of.service, Outcome::Failed, detail));
+            left.push(Left { instance: of.instance_id.clone(), reason });
+        }
+        left
+    }
+
+    async fn take_back(
+        &self,
+        plan: &Plan,
+        ids: &[ServiceId],
+        deadline: Instant,
+        hurry: bool,
+    ) -> Vec<(Written, Message)> {
+        {
+            let mut book = self.book();
+            for id in ids {
+                book.change(*id, |entry| entry.is_leaving = true);
+            }
+        }
+        // Half of the time for calls under way: the other half is for taking back.
+        let now = Instant::now();
+        let half = now + deadline.saturating_duration_since(now) / 2;
+        let idle = async {
+            loop {
+                let ended = self.ended.notified();
+                {
+                    let book = self.book();
+                    if ids.iter().all(|id| book.get(*id).is_none_or(|entry| !entry.is_busy())) {
+                        return;
+                    }
+                }
+                ended.await;
+            }
+        };
+        // Late or not: who is still busy is seen below.
+        let _late = tokio::time::timeout_at(half.into(), idle).await;
+        let (mut going, mut unsent) = (Vec::new(), Vec::new());
+        {
+            let mut book = self.book();
+            for id in ids {
+                // Another caller may have announced it anew.
+                if book.get(*id).is_none_or(|entry| !entry.is_leaving) {
+                    continue;
+                }
+                let Some(entry) = book.forget(*id) else { continue };
+                let is_uncertain = entry.is_busy();
+                match entry.stage {
+                    Stage::Leased { written, sent: true, .. } => {
+                        going.push(Going { written, is_uncertain });
+                    }
+                    Stage::Leased { written, .. } => unsent.push(written.row),
+                    Stage::Waiting(_) | Stage::Preparing | Stage::Refused(_) => {}
+                }
+            }
+        }
+        self.forget_rows(plan, &unsent).await;
+        self.cancel_all(plan, going, deadline, hurry).await
+    }
+
+    /// Takes instances back until `deadline` and forgets their rows; what could not be.
+    async fn cancel_all(
+        &self,
+        plan: &Plan,
+        going: Vec<impl Into<Going>>,
+        deadline: Instant,
+        hurry: bool,
+    ) -> Vec<(Written, Message)> {
+        let cancel = async |going: Going| {
+            let of = &going.written.registration;
+            let began = Instant::now();
+            let call = plan.registry.cancel(&of.app, &of.instance_id, hurry);
+            let result = match tokio::time::timeout_at(deadline.into(), call).await {
+                Ok(Ok(_)) if going.is_uncertain => {
+                    Err(text::lease::registry_silent(of.registries.join(", ")))
+                }
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(error)) => Err(error.message()),
+                Err(_) => Err(text::lease::registry_silent(of.registries.join(", "))),
+            };
+            let latency = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let (failure, at) = (result.as_ref().err().cloned(), clock::now());
+            self.book().note(of.service_id, HeartbeatCall::Cancel, failure, latency, at);
+            (going.written, result)
+        };
+        let calls = going.into_iter().map(|going| cancel(going.into()));
+        let results: Vec<_> = stream::iter(calls).buffer_unordered(MOST_CALLS).collect().await;
+        let (mut gone, mut left) = (Vec::new(), Vec::new());
+        for (written, result) in results {
+            match result {
+                Ok(()) => gone.push(written.row),
+                Err(reason) => left.push((written, reason)),
+            }
+        }
+        self.forget_rows(plan, &gone).await;
+        left
+    }
+}
+
+impl From<Written> for Going {
+    fn from(written: Written) -> Self {
+        Self { written, is_uncertain: false }
+    }
+}

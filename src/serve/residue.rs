@@ -1,0 +1,48 @@
+//! What earlier servers of this node left in the registry, taken out in the background.
+
+use std::time::Duration;
+
+use crate::lifecycle::StopWatch;
+use crate::model::Actor;
+use crate::ops::{Ops, ResidueAction};
+
+/// The first pause while a registry does not answer; it doubles up to the longest.
+const FIRST: Duration = Duration::from_secs(1);
+
+/// The longest pause.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Looks until nothing is left or a stop was asked for.
+pub(super) async fn run(ops: Ops, bound: Duration, mut stop: StopWatch) {
+    let mut pause = FIRST;
+    loop {
+        let look = tokio::select! {
+            biased;
+            () = stop.stopping() => return,
+            look = ops.cancel_residue(bound, &Actor::Server) => look,
+        };
+        let is_left = match look {
+            Ok(items) => {
+                for item in &items {
+                    let (service, instance) = (&item.service, &item.instance_id);
+                    tracing::info!(%service, %instance, action = ?item.action, "residue in the registry");
+                }
+                let is_left = |action: &ResidueAction| {
+                    matches!(action, ResidueAction::Unreachable | ResidueAction::Pending)
+                };
+                items.iter().any(|item| is_left(&item.action))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "what earlier servers left in the registry is not known");
+                true
+            }
+        };
+        if !is_left {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST),
+            () = stop.stopping() => return,
+        }
+    }
+}
