@@ -135,4 +135,27 @@ mod tests {
         assert_eq!(position(&view), Some((2, Some(3), "no".to_owned())));
         view.finish();
     }
+
+    #[test]
+    fn a_drain_is_one_line_with_its_traffic_and_the_time_left() {
+        let (output, _) = capture(Style::default());
+        let view = output.progress_view();
+        let line = |view: &ProgressView| match &*view.shown.lock().unwrap() {
+            Some(shown) => shown.bar().message(),
+            None => String::new(),
+        };
+        let mut sign = DrainProgress {
+            service: "shop".parse().unwrap(),
+            message: text::cli::word_draining(),
+            counters: Some(crate::model::Counters { connections: 3, ..Default::default() }),
+            left_ms: 61_000,
+        };
+        view.drain(&sign);
+        let expected = "shop: draining; 3 connections, 0 requests in flight, 1m 1s left";
+        assert_eq!(line(&view), expected);
+        sign.counters = None;
+        view.drain(&sign);
+        assert_eq!(line(&view), "shop: draining");
+        view.finish();
+    }
 }

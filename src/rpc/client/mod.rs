@@ -277,7 +277,7 @@ impl Client {
         let request = pb::DrainServiceRequest { service, max_ms, beat_ms };
         let mut calls = self.calls.clone();
         let updates = calls.drain_service(request).await_within(self, "DrainService").await?;
-        stream::report(self.updates(updates, "DrainService"), |sign| hear(sign)).await
+        stream::report(self.updates(updates, "DrainService"), hear).await
     }
 
     /// The newest `limit` events, or the first `limit` after the one of id `after`; at most
