@@ -17,6 +17,8 @@ mod events;
 mod harness;
 /// How targets are, and the leases of their services as the faces show them.
 mod health;
+/// Leases in a registry: announced, renewed, gone with the server; a registry that fails.
+mod heartbeats;
 /// Freeing ports.
 mod ports_kill;
 /// What passes through a proxy, and how.

@@ -5,7 +5,7 @@
 //! with it our credentials.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -57,6 +57,9 @@ pub enum ClientError {
 /// Makes registries of base URLs.
 pub struct HttpRegistries {
     client: Client,
+    /// Whether the client knows whose certificates to trust: reading those of a system takes long.
+    has_roots: bool,
+    ca_file: Option<PathBuf>,
     configured: Vec<RegistryUrl>,
     registry: Option<Arc<dyn RegistryCalls>>,
 }
@@ -68,28 +71,17 @@ impl HttpRegistries {
     /// # Errors
     /// [`ClientError`]. Reads the file.
     pub fn new(urls: &[RegistryUrl], ca_file: Option<&Path>) -> Result<Self, ClientError> {
-        let setup = |error: Box<dyn Error + Send + Sync>| ClientError::Setup(error);
-        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| setup(error.into()))?
-            .with_root_certificates(roots(ca_file)?)
-            .with_no_client_auth();
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .http1_only()
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .timeout(CALL)
-            .pool_idle_timeout(KEPT)
-            .build()
-            .map_err(|error| setup(error.into()))?;
+        let has_roots = ca_file.is_some() || urls.iter().any(|url| is_secure(url.as_str()));
+        let trusted = if has_roots { roots(ca_file)? } else { RootCertStore::empty() };
+        let client = client(trusted)?;
         let servers: Vec<Server> = urls.iter().map(Server::configured).collect();
         let registry = (!servers.is_empty()).then(|| {
             let registry: Arc<dyn RegistryCalls> =
                 Arc::new(HttpRegistry::new(client.clone(), servers));
             registry
         });
-        Ok(Self { client, configured: urls.to_vec(), registry })
+        let (configured, ca_file) = (urls.to_vec(), ca_file.map(Path::to_owned));
+        Ok(Self { client, has_roots, ca_file, configured, registry })
     }
 }
 
@@ -104,8 +96,38 @@ impl Registries for HttpRegistries {
             known.map_or_else(|| Server::new(url.clone(), None), Server::configured)
         };
         let servers = urls.iter().map(server).collect();
-        Arc::new(HttpRegistry::new(self.client.clone(), servers))
+        let mut ours = self.client.clone();
+        if !self.has_roots && urls.iter().any(|url| is_secure(url)) {
+            match roots(self.ca_file.as_deref()).and_then(client) {
+                Ok(with_roots) => ours = with_roots,
+                // Its calls fail then, and say so.
+                Err(error) => tracing::warn!(%error, "no authority is trusted"),
+            }
+        }
+        Arc::new(HttpRegistry::new(ours, servers))
     }
+}
+
+fn is_secure(url: &str) -> bool {
+    url.starts_with("https:")
+}
+
+fn client(roots: RootCertStore) -> Result<Client, ClientError> {
+    let setup = |error: Box<dyn Error + Send + Sync>| ClientError::Setup(error);
+    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| setup(error.into()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Client::builder()
+        .tls_backend_preconfigured(tls)
+        .http1_only()
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .timeout(CALL)
+        .pool_idle_timeout(KEPT)
+        .build()
+        .map_err(|error| setup(error.into()))
 }
 
 fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, ClientError> {

@@ -84,7 +84,9 @@ impl Heartbeats {
     }
 
     fn heed_health(&self, live: &dyn Live) {
-        for id in self.book().ids() {
+        // Let go of before each of them is set.
+        let ids = self.book().ids();
+        for id in ids {
             let state = live.health(id).map(|health| health.state);
             self.set_unhealthy(id, state == Some(HealthState::Unhealthy));
         }

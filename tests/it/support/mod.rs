@@ -7,6 +7,7 @@
 //! is started is ended by the drop of its value.
 
 mod catalogue;
+mod eureka;
 mod grpc;
 mod h2;
 mod holder;
@@ -22,6 +23,7 @@ mod watcher;
 mod ws;
 
 pub use catalogue::{assert_in_order, sentence_like};
+pub use eureka::{FakeEureka, Fault};
 pub use grpc::Grpc;
 pub use h2::{HyperUpstream, TlsIdentity, h2_request, runtime};
 pub use holder::{Holder, Listen};
