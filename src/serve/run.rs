@@ -59,7 +59,8 @@ impl Prepared {
         tasks.spawn("health-events", Importance::Helper, edges);
         let (driven, driving) = (server.clone(), ops.clone());
         tasks.spawn("heartbeats", Importance::Helper, async move {
-            driven.heartbeats.drive(driving, driven.as_ref()).await;
+            let health = driven.health_signal();
+            driven.heartbeats.drive(&driving, health, |id| driven.is_unhealthy(id)).await;
         });
         if server.heartbeats.is_on() {
             let bound = self.heartbeat_timeout;

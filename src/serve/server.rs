@@ -14,8 +14,8 @@ use super::proxies::Proxies;
 use crate::host;
 use crate::lifecycle::{Importance, Stop, StopCause, Tasks};
 use crate::model::{
-    Actor, Actual, Counters, Cut, Fault, HealthView, HeartbeatView, Phase, ServerState, ServerView,
-    Service, ServiceId, ShutdownProgress, Timestamp,
+    Actor, Actual, Counters, Cut, Fault, HealthState, HealthView, HeartbeatView, Phase,
+    ServerState, ServerView, Service, ServiceId, ShutdownProgress, Timestamp,
 };
 use crate::ops::{Live, Metrics, ServiceMetrics, StopResult};
 use crate::proxy::ProxyPhase;
@@ -82,6 +82,11 @@ impl Server {
     /// Closes every listener and connection at once, from whatever thread.
     pub(super) fn cut_everything(&self) -> Vec<Cut> {
         self.proxies.alive().into_iter().flat_map(|running| running.handle.cut_now()).collect()
+    }
+
+    /// Whether the target of a service was seen to be unhealthy.
+    pub(super) fn is_unhealthy(&self, id: ServiceId) -> bool {
+        self.health.seen(id).is_some_and(|health| health.state == HealthState::Unhealthy)
     }
 
     async fn start_one(&self, service: &Service) -> Result<(), Fault> {

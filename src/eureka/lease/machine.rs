@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_back_does_not_make_the_next_announcement_older() {
         let mut kit = Kit::new();
-        kit.go(Answer::Done).0;
+        kit.go(Answer::Done);
         kit.clock = Timestamp::from_millis(5);
         kit.lease.want(InstanceStatus::Down, kit.now);
         let down = Step::Again { status: InstanceStatus::Down, dirty: 1_000_001 };

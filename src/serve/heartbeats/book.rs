@@ -28,7 +28,12 @@ pub(super) enum Stage {
     /// Not to be announced as it is configured.
     Refused(Message),
     /// Written down.
-    Leased { written: Written, lease: Lease, sent: bool },
+    Leased {
+        written: Written,
+        lease: Lease,
+        /// The registry may have been told of it.
+        sent: bool,
+    },
 }
 
 /// A service that is to be announced.
@@ -108,6 +113,8 @@ pub(super) struct Ended {
     pub(super) failure: Option<Message>,
     pub(super) registry: Option<String>,
     pub(super) latency: Duration,
+    /// The registry may have been told that the instance is there.
+    pub(super) was_sent: bool,
 }
 
 /// A service to be written down.
@@ -138,7 +145,8 @@ pub(super) struct Orphan {
     pub(super) written: Written,
     pub(super) reason: Message,
     pub(super) failures: u64,
-    pub(super) next: Instant,
+    /// When it is tried again; `None` while that is under way.
+    pub(super) next: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -248,7 +256,7 @@ impl Book {
 
     /// When the next step is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let orphan = self.orphans.iter().map(|orphan| orphan.next).min();
+        let orphan = self.orphans.iter().filter_map(|orphan| orphan.next).min();
         let queued = self.queue.first().map(|(at, _)| *at);
         queued.into_iter().chain(orphan).min().filter(|_| !self.is_closed)
     }
@@ -272,9 +280,8 @@ impl Book {
                     due.prepare.push(ToPrepare { wanted, generation });
                     entry.stage = Stage::Preparing;
                 }
-                Stage::Leased { written, lease, sent } => {
+                Stage::Leased { written, lease, .. } => {
                     let step = lease.begin(clock);
-                    *sent = true;
                     let registration = Arc::clone(&written.registration);
                     let health_path = entry.wanted.health_path.clone();
                     due.calls.push(Call { id, generation, registration, health_path, step });
@@ -329,7 +336,8 @@ impl Book {
         let latency_ms = u64::try_from(ended.latency.as_millis()).unwrap_or(u64::MAX);
         self.note(call.id, call.step.call(), ended.failure.clone(), latency_ms, clock);
         let entry = self.entries.get_mut(&call.id).filter(|e| e.generation == call.generation)?;
-        let Stage::Leased { lease, .. } = &mut entry.stage else { return None };
+        let Stage::Leased { lease, sent, .. } = &mut entry.stage else { return None };
+        *sent |= ended.was_sent;
         let verdict = lease.end(ended.answer, now, clock);
         entry.latency = Some(ended.latency);
         entry.failure.clone_from(&ended.failure);
@@ -368,171 +376,4 @@ impl Book {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{LeaseState, Port};
-    use crate::text;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn wanted(id: i64) -> Wanted {
-        let (name, port) = (format!("s{id}").parse().unwrap(), Port::new(8_080).unwrap());
-        Wanted { id: ServiceId(id), name, port, bind: None, health_path: None }
-    }
-
-    fn written(id: i64) -> Written {
-        let wanted = wanted(id);
-        let registration = Registration {
-            service_id: wanted.id,
-            service: wanted.name.clone(),
-            port: wanted.port,
-            registries: vec!["http://a/eureka".into()],
-            app: "A".into(),
-            instance_id: format!("i{id}"),
-            host: "h".into(),
-            address: "192.0.2.1".into(),
-            interval: 30 * SECOND,
-            duration: 90 * SECOND,
-            since: Timestamp::from_millis(0),
-        };
-        Written { row: id, registration: Arc::new(registration) }
-    }
-
-    struct Kit {
-        book: Book,
-        now: Instant,
-    }
-
-    impl Kit {
-        fn new() -> Self {
-            Self { book: Book::default(), now: Instant::now() }
-        }
-
-        fn put(&mut self, id: i64) -> bool {
-            let schedule = Schedule::new(self.now, 30 * SECOND, id.cast_unsigned());
-            self.book.put(wanted(id), schedule, 90 * SECOND, self.now)
-        }
-
-        fn begin(&mut self) -> Due {
-            self.book.begin(self.now, Timestamp::from_millis(1_000), 10)
-        }
-
-        fn answer(&mut self, call: &Call, answer: Answer) -> Option<Verdict> {
-            let failure = (answer != Answer::Done).then(|| text::lease::registry_silent("u"));
-            let registry = Some("u".to_owned());
-            let ended = Ended { answer, failure, registry, latency: SECOND };
-            self.book.ended(call, &ended, self.now, Timestamp::from_millis(1_000))
-        }
-
-        /// Puts, prepares and announces one.
-        fn leased(&mut self, id: i64) {
-            assert!(self.put(id));
-            let due = self.begin();
-            assert!(self.book.prepared(&due.prepare[0], Ok(written(id)), self.now).is_none());
-            let due = self.begin();
-            assert_eq!(self.answer(&due.calls[0], Answer::Done), Some(Verdict::Fine));
-        }
-
-        fn state(&self, id: i64) -> Option<LeaseState> {
-            match &self.book.get(ServiceId(id))?.stage {
-                Stage::Leased { lease, .. } => Some(lease.state(self.now)),
-                _ => None,
-            }
-        }
-    }
-
-    #[test]
-    fn a_service_is_written_down_before_the_registry_is_told() {
-        let mut kit = Kit::new();
-        assert!(kit.put(1));
-        assert!(!kit.put(1), "it is in the book already");
-        let due = kit.begin();
-        assert_eq!((due.prepare.len(), due.calls.len()), (1, 0));
-        assert!(kit.begin().calls.is_empty(), "nothing is sent while it is being written");
-        assert_eq!(kit.book.next_due(), None);
-        kit.book.prepared(&due.prepare[0], Ok(written(1)), kit.now);
-        let due = kit.begin();
-        assert!(matches!(due.calls[0].step, Step::Announce { status: InstanceStatus::Up, .. }));
-        kit.answer(&due.calls[0], Answer::Done);
-        assert_eq!(kit.state(1), Some(LeaseState::Up));
-        assert_eq!(kit.book.history.len(), 1);
-        assert!(kit.book.next_due() > Some(kit.now));
-    }
-
-    #[test]
-    fn nothing_is_begun_for_a_service_that_leaves_and_a_late_answer_changes_nothing() {
-        let mut kit = Kit::new();
-        kit.leased(1);
-        kit.now += 30 * SECOND;
-        let due = kit.begin();
-        kit.book.change(ServiceId(1), |entry| entry.is_leaving = true);
-        assert!(!kit.put(1), "what leaves is taken back first");
-        kit.book.forget(ServiceId(1));
-        // Put again while the old renewal is still under way.
-        assert!(kit.put(1));
-        assert_eq!(kit.answer(&due.calls[0], Answer::Unknown), None);
-        assert_eq!(kit.state(1), None, "the new entry waits to be written down");
-        kit.book.is_closed = true;
-        assert_eq!(kit.book.next_due(), None);
-        let due = kit.begin();
-        assert!(due.prepare.is_empty() && due.calls.is_empty());
-    }
-
-    #[test]
-    fn a_row_written_for_a_service_that_left_meanwhile_is_given_back() {
-        let mut kit = Kit::new();
-        kit.put(1);
-        let due = kit.begin();
-        kit.book.forget(ServiceId(1));
-        let left = kit.book.prepared(&due.prepare[0], Ok(written(1)), kit.now);
-        assert_eq!(left.map(|written| written.row), Some(1));
-    }
-
-    #[test]
-    fn an_unhealthy_or_draining_service_is_announced_as_down_until_it_is_neither() {
-        let mut kit = Kit::new();
-        kit.leased(1);
-        let id = ServiceId(1);
-        kit.book.change(id, |entry| (entry.is_unhealthy, entry.is_draining) = (true, true));
-        assert!(kit.book.restate(id, kit.now));
-        let due = kit.begin();
-        assert!(matches!(due.calls[0].step, Step::Again { status: InstanceStatus::Down, .. }));
-        kit.answer(&due.calls[0], Answer::Done);
-        kit.book.change(id, |entry| entry.is_unhealthy = false);
-        assert!(!kit.book.restate(id, kit.now), "it still drains");
-        kit.book.change(id, |entry| entry.is_draining = false);
-        assert!(kit.book.restate(id, kit.now));
-    }
-
-    #[test]
-    fn no_more_calls_are_begun_than_there_is_room_for() {
-        let mut kit = Kit::new();
-        for id in 1..=5 {
-            kit.put(id);
-        }
-        let due = kit.begin();
-        assert_eq!(due.prepare.len(), 5);
-        for asked in &due.prepare {
-            let id = asked.wanted.id.0;
-            kit.book.prepared(asked, Ok(written(id)), kit.now);
-        }
-        let clock = Timestamp::from_millis(1);
-        assert_eq!(kit.book.begin(kit.now, clock, 3).calls.len(), 3);
-        assert_eq!(kit.book.begin(kit.now, clock, 0).calls.len(), 0);
-        assert_eq!(kit.book.begin(kit.now, clock, 9).calls.len(), 2);
-    }
-
-    #[test]
-    fn what_cannot_be_written_down_is_tried_again_and_what_is_refused_is_not() {
-        let mut kit = Kit::new();
-        kit.put(1);
-        let due = kit.begin();
-        let why = text::lease::lease_unwritten("x");
-        kit.book.prepared(&due.prepare[0], Err(Unprepared::Failed(why.clone())), kit.now);
-        assert_eq!(kit.book.failing(), (1, Some(why.clone())));
-        kit.now = kit.book.next_due().unwrap();
-        let due = kit.begin();
-        kit.book.prepared(&due.prepare[0], Err(Unprepared::Refused(why)), kit.now);
-        assert_eq!((kit.book.failing().0, kit.book.next_due()), (0, None));
-    }
-}
+mod tests;

@@ -14,8 +14,8 @@ use super::book::{Call, Ended, Orphan, Stage, ToPrepare, Unprepared, Written};
 use super::{Heartbeats, Plan};
 use crate::eureka::{Answer, CallError, InstanceStatus, NodeMark, Step, Verdict};
 use crate::host::clock;
-use crate::model::{Actor, EventAction, HealthState, Outcome};
-use crate::ops::{Live, Ops};
+use crate::model::{Actor, EventAction, Outcome, ServiceId};
+use crate::ops::Ops;
 use crate::store::NewEvent;
 use crate::text::{self, Message};
 
@@ -32,10 +32,15 @@ const KEPT: u32 = 100;
 const REST: Duration = Duration::from_secs(3_600);
 
 impl Heartbeats {
-    /// Announces and renews until the leases are closed and every call has ended.
-    pub(in crate::serve) async fn drive(&self, ops: Ops, live: &dyn Live) {
+    /// Announces and renews until the leases are closed and every call has ended. Whenever `health`
+    /// changes, services are asked whether they are unhealthy.
+    pub(in crate::serve) async fn drive(
+        &self,
+        ops: &Ops,
+        mut health: watch::Receiver<u64>,
+        is_unhealthy: impl Fn(ServiceId) -> bool + Send + Sync,
+    ) {
         let Some(plan) = &self.plan else { return };
-        let mut health = live.health_signal();
         health.mark_changed();
         let mut works: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
         let mut flushed = Instant::now();
@@ -57,7 +62,7 @@ impl Heartbeats {
             let has_news = self.has_news();
             if has_news && now >= flushed + FLUSH {
                 flushed = now;
-                works.push(self.flush(&ops).boxed());
+                works.push(self.flush(ops).boxed());
             }
             if is_closed && works.is_empty() {
                 break;
@@ -73,22 +78,21 @@ impl Heartbeats {
                 _ = works.next(), if !works.is_empty() => {}
                 () = self.wake.notified() => {}
                 changed = heard(&mut health) => match changed {
-                    true => self.heed_health(live),
+                    true => self.heed_health(&is_unhealthy),
                     false => std::future::pending().await,
                 },
                 () = rest => {}
             }
         }
         drop(works);
-        self.flush(&ops).await;
+        self.flush(ops).await;
     }
 
-    fn heed_health(&self, live: &dyn Live) {
+    fn heed_health(&self, is_unhealthy: &dyn Fn(ServiceId) -> bool) {
         // Let go of before each of them is set.
         let ids = self.book().ids();
         for id in ids {
-            let state = live.health(id).map(|health| health.state);
-            self.set_unhealthy(id, state == Some(HealthState::Unhealthy));
+            self.set_unhealthy(id, is_unhealthy(id));
         }
     }
 
@@ -147,7 +151,8 @@ impl Heartbeats {
     /// One call and what it makes of its lease.
     async fn carry_out(&self, plan: &Plan, call: Call) {
         let began = Instant::now();
-        let met = step(plan, &call).await;
+        let mut was_sent = false;
+        let met = step(plan, &call, &mut was_sent).await;
         let (answer, failure, registry) = match met {
             Ok(registry) => (Answer::Done, None, Some(registry)),
             Err(Met::Call(error @ CallError::NotFound { .. })) => {
@@ -157,7 +162,8 @@ impl Heartbeats {
             Err(Met::Taken(message)) => (Answer::Failed, Some(message), None),
         };
         let now = Instant::now();
-        let ended = Ended { answer, failure, registry, latency: now - began };
+        let latency = now - began;
+        let ended = Ended { answer, failure, registry, latency, was_sent };
         let verdict = self.book().ended(&call, &ended, now, clock::now());
         if verdict == Some(Verdict::Returned) {
             let (service, id) = (&call.registration.service, &call.registration.instance_id);
@@ -191,12 +197,18 @@ impl Heartbeats {
                 if !is_wanted {
                     self.forget_rows(plan, &[row]).await;
                 }
+                self.book().orphans.retain(|other| other.written.row != row);
             }
             Err(error) => {
                 let failures = orphan.failures + 1;
                 let next = plan.schedule(of.service_id).retry(Instant::now(), failures);
-                let reason = error.message();
-                self.book().orphans.push(Orphan { reason, failures, next, ..orphan });
+                let mut book = self.book();
+                let row = orphan.written.row;
+                // Unless it was announced again, or everything is given up, meanwhile.
+                if let Some(known) = book.orphans.iter_mut().find(|o| o.written.row == row) {
+                    known.reason = error.message();
+                    (known.failures, known.next) = (failures, Some(next));
+                }
             }
         }
         self.after_a_change();
@@ -278,10 +290,13 @@ async fn heard(health: &mut watch::Receiver<u64>) -> bool {
     health.changed().await.is_ok()
 }
 
-fn due_orphans(orphans: &mut Vec<Orphan>, now: Instant) -> Vec<Orphan> {
-    let (due, later) = std::mem::take(orphans).into_iter().partition(|o| o.next <= now);
-    *orphans = later;
-    due
+fn due_orphans(orphans: &mut [Orphan], now: Instant) -> Vec<Orphan> {
+    let due = orphans.iter_mut().filter(|orphan| orphan.next.is_some_and(|next| next <= now));
+    due.map(|orphan| {
+        orphan.next = None;
+        orphan.clone()
+    })
+    .collect()
 }
 
 enum Met {
@@ -296,8 +311,8 @@ impl From<CallError> for Met {
     }
 }
 
-/// Carries one step out; the registry that did it.
-async fn step(plan: &Plan, call: &Call) -> Result<String, Met> {
+/// Carries one step out; the registry that did it. `was_sent` is set before it is told of the instance.
+async fn step(plan: &Plan, call: &Call, was_sent: &mut bool) -> Result<String, Met> {
     let of = &call.registration;
     let (app, id) = (of.app.as_str(), of.instance_id.as_str());
     let instance = |status: InstanceStatus, dirty| {
@@ -305,7 +320,10 @@ async fn step(plan: &Plan, call: &Call) -> Result<String, Met> {
     };
     let answered = match call.step {
         Step::Renew { status, dirty } => plan.registry.renew(app, id, status, dirty).await?,
-        Step::Again { status, dirty } => plan.registry.register(&instance(status, dirty)).await?,
+        Step::Again { status, dirty } => {
+            *was_sent = true;
+            plan.registry.register(&instance(status, dirty)).await?
+        }
         Step::Announce { status, dirty } => {
             // What stands there under our id would win by a newer timestamp, and its override would
             // stick: it goes first. Unless it is somebody else's.
@@ -317,6 +335,7 @@ async fn step(plan: &Plan, call: &Call) -> Result<String, Met> {
                 }
                 plan.registry.cancel(app, id, false).await?;
             }
+            *was_sent = true;
             plan.registry.register(&instance(status, dirty)).await?
         }
     };

@@ -35,7 +35,7 @@ impl Heartbeats {
         let Some(plan) = &self.plan else { return };
         let deadline = Instant::now() + plan.timeout;
         let left = self.take_back(plan, ids, deadline, false).await;
-        let next = Instant::now() + plan.settings.interval.min(Duration::from_secs(10));
+        let next = Some(Instant::now() + plan.settings.interval.min(Duration::from_secs(10)));
         for (written, reason) in left {
             let of = &written.registration;
             tracing::warn!(service = %of.service, %reason, "not taken out of the registry yet");
@@ -102,7 +102,7 @@ impl Heartbeats {
         };
         // Late or not: who is still busy is seen below.
         let _late = tokio::time::timeout_at(half.into(), idle).await;
-        let (mut going, mut unsent) = (Vec::new(), Vec::new());
+        let (mut going, mut unsent, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
         {
             let mut book = self.book();
             for id in ids {
@@ -116,13 +116,21 @@ impl Heartbeats {
                     Stage::Leased { written, sent: true, .. } => {
                         going.push(Going { written, is_uncertain });
                     }
+                    // Being announced for the first time, and nobody knows how far that came: what
+                    // stands under its id may be somebody else's. Whoever looks later can tell.
+                    Stage::Leased { written, .. } if is_uncertain => unknown.push(written),
                     Stage::Leased { written, .. } => unsent.push(written.row),
                     Stage::Waiting(_) | Stage::Preparing | Stage::Refused(_) => {}
                 }
             }
         }
         self.forget_rows(plan, &unsent).await;
-        self.cancel_all(plan, going, deadline, hurry).await
+        let mut left = self.cancel_all(plan, going, deadline, hurry).await;
+        left.extend(unknown.into_iter().map(|written| {
+            let silent = text::lease::registry_silent(written.registration.registries.join(", "));
+            (written, silent)
+        }));
+        left
     }
 
     /// Takes instances back until `deadline` and forgets their rows; what could not be.

@@ -1,1 +1,378 @@
+//! The driver with a registry made up for it.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::{RwLock, watch};
+
+use super::*;
+use crate::config::EurekaSettings;
+use crate::eureka::{Answered, Applications, CallError, Instance, NodeMark, RegistryCalls};
+use crate::model::{
+    Actual, Desired, InstanceIdPattern, NodeName, Port, ProcessIdentity, RegistryUrl, ServerState,
+    ServerView, Target, Timestamp, UpstreamTls,
+};
+use crate::ops::{DirectFacts, Ops};
+use crate::store::{Acquired, HolderKind, Location, LockHolder, NodeId, NodeRow, OwnerLock, Store};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A registry in memory.
+#[derive(Default)]
+struct Made {
+    listed: Mutex<BTreeMap<String, Instance>>,
+    calls: Mutex<Vec<String>>,
+    is_down: AtomicBool,
+    /// No call is answered while somebody has it for himself.
+    gate: RwLock<()>,
+}
+
+impl Made {
+    async fn call(&self, name: &str, id: &str) -> Result<Answered, CallError> {
+        self.calls.lock().unwrap().push(format!("{name} {id}"));
+        drop(self.gate.read().await);
+        match self.is_down.load(Ordering::SeqCst) {
+            true => Err(CallError::Unreachable { url: "u".into(), reason: "down".into() }),
+            false => Ok(Answered { registry: "u".into() }),
+        }
+    }
+
+    fn ids(&self) -> BTreeSet<String> {
+        self.listed.lock().unwrap().keys().cloned().collect()
+    }
+
+    fn status(&self, id: &str) -> Option<InstanceStatus> {
+        self.listed.lock().unwrap().get(id).map(|instance| instance.status)
+    }
+
+    fn count(&self, name: &str) -> usize {
+        self.calls.lock().unwrap().iter().filter(|call| call.starts_with(name)).count()
+    }
+}
+
+impl RegistryCalls for Made {
+    fn register<'a>(
+        &'a self,
+        instance: &'a Instance,
+    ) -> BoxFuture<'a, Result<Answered, CallError>> {
+        async move {
+            let answered = self.call("register", &instance.instance_id).await?;
+            self.listed.lock().unwrap().insert(instance.instance_id.clone(), instance.clone());
+            Ok(answered)
+        }
+        .boxed()
+    }
+
+    fn renew<'a>(
+        &'a self,
+        _app: &'a str,
+        id: &'a str,
+        _status: InstanceStatus,
+        _dirty: i64,
+    ) -> BoxFuture<'a, Result<Answered, CallError>> {
+        async move {
+            let answered = self.call("renew", id).await?;
+            match self.listed.lock().unwrap().contains_key(id) {
+                true => Ok(answered),
+                false => Err(CallError::NotFound { url: "u".into() }),
+            }
+        }
+        .boxed()
+    }
+
+    fn cancel<'a>(
+        &'a self,
+        _app: &'a str,
+        id: &'a str,
+        _hurry: bool,
+    ) -> BoxFuture<'a, Result<Answered, CallError>> {
+        async move {
+            let answered = self.call("cancel", id).await?;
+            self.listed.lock().unwrap().remove(id);
+            Ok(answered)
+        }
+        .boxed()
+    }
+
+    fn instance<'a>(
+        &'a self,
+        _app: &'a str,
+        id: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Instance>, CallError>> {
+        async move {
+            self.call("get", id).await?;
+            Ok(self.listed.lock().unwrap().get(id).cloned())
+        }
+        .boxed()
+    }
+
+    fn applications(&self) -> BoxFuture<'_, Result<Applications, CallError>> {
+        async { Ok(Applications::default()) }.boxed()
+    }
+
+    fn delta(&self) -> BoxFuture<'_, Result<Applications, CallError>> {
+        self.applications()
+    }
+}
+
+struct Kit {
+    made: Arc<Made>,
+    heartbeats: Heartbeats,
+    store: Store,
+    node: NodeName,
+    ops: Ops,
+    health: watch::Sender<u64>,
+    sick: AtomicBool,
+    _lock: OwnerLock,
+    _dir: tempfile::TempDir,
+}
+
+impl Kit {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", dir.path().join("p.db").display());
+        let location = Location::from_url(&url).unwrap();
+        let node: NodeName = "default".parse().unwrap();
+        let identity =
+            ProcessIdentity { boot_id: "b".into(), pid_namespace: 1, pid: 2, start_time: 3 };
+        let holder = LockHolder {
+            kind: HolderKind::Serve,
+            identity: identity.clone(),
+            node: node.clone(),
+            url: None,
+            phase: None,
+            shutdown_timeout: None,
+        };
+        let Acquired::Lock(lock) = OwnerLock::try_acquire(&location, holder, |_| true).unwrap()
+        else {
+            panic!("somebody has the lock")
+        };
+        let store = Store::open_as_owner(&location, &lock).await.unwrap();
+        let row = NodeRow {
+            name: node.clone(),
+            host: "h".into(),
+            identity,
+            exe: "/pmctl".into(),
+            version: "1".into(),
+            started_at: Timestamp::from_millis(1),
+        };
+        let id: NodeId = store.start_node(row).await.unwrap();
+        let made = Arc::new(Made::default());
+        let plan = Plan {
+            registry: made.clone(),
+            store: store.clone(),
+            node: id,
+            mark: NodeMark::new(store.uuid(), &node, id.0),
+            settings: EurekaSettings {
+                urls: vec![RegistryUrl::parse("http://127.0.0.1:1").unwrap()],
+                interval: Duration::from_secs(1),
+                lease_duration: Duration::from_secs(3),
+                advertise: Some("127.0.0.1".into()),
+                instance_id: InstanceIdPattern::parse("{service}").unwrap(),
+                metadata: BTreeMap::new(),
+                secure_port: None,
+                ca_file: None,
+            },
+            timeout: Duration::from_secs(5),
+            start: Instant::now(),
+        };
+        let view = ServerView {
+            state: ServerState::Down,
+            pid: None,
+            url: None,
+            node: node.to_string(),
+            version: None,
+            started_at: None,
+            database: url,
+            database_uuid: None,
+        };
+        let facts = DirectFacts { server: view, owner: None };
+        let ops = Ops::direct(None, node.clone(), "1-2".parse().unwrap(), facts);
+        let heartbeats = Heartbeats::new(Some(plan));
+        let (health, sick) = (watch::Sender::new(0), AtomicBool::new(false));
+        Self { made, heartbeats, store, node, ops, health, sick, _lock: lock, _dir: dir }
+    }
+
+    /// Runs `work` beside the driver.
+    async fn driven(&self, work: impl Future<Output = ()>) {
+        let drive = self
+            .heartbeats
+            .drive(&self.ops, self.health.subscribe(), |_| self.sick.load(Ordering::SeqCst));
+        let all = async { tokio::join!(drive, work) };
+        tokio::time::timeout(2 * SOON, all).await.expect("it takes too long");
+    }
+
+    /// Waits for a condition; what is driven goes on meanwhile.
+    async fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let deadline = Instant::now() + SOON;
+        while !is_so() {
+            assert!(Instant::now() < deadline, "not in time: {what}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn rows(&self) -> BTreeSet<String> {
+        let rows = self.store.registrations(&self.node).await.unwrap();
+        rows.into_iter().map(|row| row.registration.instance_id).collect()
+    }
+
+    async fn end(&self) -> Vec<Left> {
+        self.heartbeats.end(Instant::now() + Duration::from_secs(5)).await
+    }
+}
+
+fn service(id: i64) -> Service {
+    let main = "main".parse().unwrap();
+    let target = Target {
+        url: "http://127.0.0.1:1".parse().unwrap(),
+        credentials: None,
+        tls: UpstreamTls::default(),
+    };
+    Service {
+        id: ServiceId(id),
+        name: format!("s{id}").parse().unwrap(),
+        port: Port::new(8_080).unwrap(),
+        bind: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        desired: Desired::Running,
+        actual: Actual::Running,
+        reason: None,
+        since: Timestamp::from_millis(0),
+        active_target: "main".parse().unwrap(),
+        targets: BTreeMap::from([(main, target)]),
+        tags: Vec::new(),
+        register: true,
+        health: None,
+        created_at: Timestamp::from_millis(0),
+        updated_at: Timestamp::from_millis(0),
+        revision: 1,
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_services_are_announced_and_all_gone_at_the_stop() {
+    let kit = Kit::new().await;
+    for id in 1..=1_000 {
+        kit.heartbeats.announce(&service(id));
+    }
+    kit.driven(async {
+        kit.until("all announced", || kit.made.ids().len() == 1_000).await;
+        assert_eq!(kit.rows().await.len(), 1_000);
+        assert_eq!(kit.end().await, []);
+        assert_eq!(kit.made.ids().len(), 0);
+        assert_eq!(kit.rows().await.len(), 0);
+        // From now on nothing is announced.
+        kit.heartbeats.announce(&service(2_000));
+    })
+    .await;
+    assert_eq!(kit.made.count("register"), 1_000);
+}
+
+#[tokio::test]
+async fn what_is_under_way_is_awaited_before_the_instance_is_taken_back() {
+    let kit = Kit::new().await;
+    kit.heartbeats.announce(&service(1));
+    kit.driven(async {
+        kit.until("announced", || kit.made.ids().len() == 1).await;
+        let held = kit.made.gate.write().await;
+        let before = kit.made.count("renew");
+        kit.until("a renewal under way", || kit.made.count("renew") > before).await;
+        // It will be answered that the registry does not have it.
+        kit.made.listed.lock().unwrap().clear();
+        let release = async {
+            kit.until("marked", || kit.heartbeats.book().entries().all(|(_, e)| e.is_leaving))
+                .await;
+            assert_eq!(kit.made.count("cancel"), 0);
+            drop(held);
+        };
+        tokio::join!(kit.heartbeats.withdraw(&[ServiceId(1)]), release);
+        assert_eq!(kit.made.count("register"), 1);
+        let calls = kit.made.calls.lock().unwrap().clone();
+        assert_eq!(calls.last().map(String::as_str), Some("cancel s1"), "{calls:?}");
+        assert_eq!(kit.made.ids().len(), 0);
+        assert_eq!(kit.rows().await.len(), 0);
+        kit.end().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_taken_back_stays_written_down_until_it_can() {
+    let kit = Kit::new().await;
+    kit.heartbeats.announce(&service(1));
+    kit.driven(async {
+        kit.until("announced", || kit.made.ids().len() == 1).await;
+        kit.made.is_down.store(true, Ordering::SeqCst);
+        kit.heartbeats.withdraw(&[ServiceId(1)]).await;
+        assert_eq!(kit.rows().await.len(), 1);
+        let needs = kit.heartbeats.attention();
+        assert!(needs.iter().any(|m| m.code() == "attention-leases-left"), "{needs:?}");
+        kit.made.is_down.store(false, Ordering::SeqCst);
+        kit.until("taken back", || kit.made.ids().is_empty()).await;
+        kit.until("no orphan", || kit.heartbeats.attention().is_empty()).await;
+        assert_eq!(kit.end().await, []);
+    })
+    .await;
+    assert_eq!(kit.rows().await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_stop_under_a_dead_registry_says_what_is_left_and_keeps_it_written_down() {
+    let kit = Kit::new().await;
+    kit.heartbeats.announce(&service(1));
+    kit.driven(async {
+        kit.until("announced", || kit.made.ids().len() == 1).await;
+        kit.made.is_down.store(true, Ordering::SeqCst);
+        let left = kit.end().await;
+        assert_eq!(left.iter().map(|left| left.instance.as_str()).collect::<Vec<_>>(), ["s1"]);
+    })
+    .await;
+    assert_eq!(kit.rows().await, BTreeSet::from(["s1".to_owned()]));
+}
+
+#[tokio::test]
+async fn an_unhealthy_target_makes_the_instance_down_and_a_healthy_one_up_again() {
+    let kit = Kit::new().await;
+    kit.heartbeats.announce(&service(1));
+    kit.driven(async {
+        kit.until("up", || kit.made.status("s1") == Some(InstanceStatus::Up)).await;
+        kit.sick.store(true, Ordering::SeqCst);
+        kit.health.send_modify(|count| *count += 1);
+        kit.until("down", || kit.made.status("s1") == Some(InstanceStatus::Down)).await;
+        kit.sick.store(false, Ordering::SeqCst);
+        kit.health.send_modify(|count| *count += 1);
+        kit.until("up", || kit.made.status("s1") == Some(InstanceStatus::Up)).await;
+        kit.heartbeats.set_draining(ServiceId(1), true);
+        assert_eq!(kit.heartbeats.told(ServiceId(1)).await, Ok(true));
+        assert_eq!(kit.made.status("s1"), Some(InstanceStatus::Down));
+        kit.end().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_instance_of_somebody_else_is_not_taken_over() {
+    let kit = Kit::new().await;
+    let theirs = Instance {
+        app: "S1".into(),
+        instance_id: "s1".into(),
+        ip_addr: "192.0.2.1".into(),
+        metadata: BTreeMap::from([("pmctl.node".to_owned(), "other/default".to_owned())]),
+        ..Instance::default()
+    };
+    kit.made.listed.lock().unwrap().insert("s1".into(), theirs.clone());
+    kit.heartbeats.announce(&service(1));
+    kit.driven(async {
+        kit.until("refused", || {
+            let reason = kit.heartbeats.view(&service(1)).reason;
+            reason.is_some_and(|reason| reason.code() == "lease-instance-taken")
+        })
+        .await;
+        kit.end().await;
+    })
+    .await;
+    assert_eq!(kit.made.listed.lock().unwrap().get("s1"), Some(&theirs));
+}

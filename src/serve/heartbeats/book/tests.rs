@@ -1,0 +1,168 @@
+//! The rules of the book.
+
+use super::*;
+use crate::model::{LeaseState, Port};
+use crate::text;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn wanted(id: i64) -> Wanted {
+    let (name, port) = (format!("s{id}").parse().unwrap(), Port::new(8_080).unwrap());
+    Wanted { id: ServiceId(id), name, port, bind: None, health_path: None }
+}
+
+fn written(id: i64) -> Written {
+    let wanted = wanted(id);
+    let registration = Registration {
+        service_id: wanted.id,
+        service: wanted.name.clone(),
+        port: wanted.port,
+        registries: vec!["http://a/eureka".into()],
+        app: "A".into(),
+        instance_id: format!("i{id}"),
+        host: "h".into(),
+        address: "192.0.2.1".into(),
+        interval: 30 * SECOND,
+        duration: 90 * SECOND,
+        since: Timestamp::from_millis(0),
+    };
+    Written { row: id, registration: Arc::new(registration) }
+}
+
+struct Kit {
+    book: Book,
+    now: Instant,
+}
+
+impl Kit {
+    fn new() -> Self {
+        Self { book: Book::default(), now: Instant::now() }
+    }
+
+    fn put(&mut self, id: i64) -> bool {
+        let schedule = Schedule::new(self.now, 30 * SECOND, id.cast_unsigned());
+        self.book.put(wanted(id), schedule, 90 * SECOND, self.now)
+    }
+
+    fn begin(&mut self) -> Due {
+        self.book.begin(self.now, Timestamp::from_millis(1_000), 10)
+    }
+
+    fn answer(&mut self, call: &Call, answer: Answer) -> Option<Verdict> {
+        let failure = (answer != Answer::Done).then(|| text::lease::registry_silent("u"));
+        let registry = Some("u".to_owned());
+        let ended = Ended { answer, failure, registry, latency: SECOND, was_sent: true };
+        self.book.ended(call, &ended, self.now, Timestamp::from_millis(1_000))
+    }
+
+    /// Puts, prepares and announces one.
+    fn leased(&mut self, id: i64) {
+        assert!(self.put(id));
+        let due = self.begin();
+        assert!(self.book.prepared(&due.prepare[0], Ok(written(id)), self.now).is_none());
+        let due = self.begin();
+        assert_eq!(self.answer(&due.calls[0], Answer::Done), Some(Verdict::Fine));
+    }
+
+    fn state(&self, id: i64) -> Option<LeaseState> {
+        match &self.book.get(ServiceId(id))?.stage {
+            Stage::Leased { lease, .. } => Some(lease.state(self.now)),
+            _ => None,
+        }
+    }
+}
+
+#[test]
+fn a_service_is_written_down_before_the_registry_is_told() {
+    let mut kit = Kit::new();
+    assert!(kit.put(1));
+    assert!(!kit.put(1), "it is in the book already");
+    let due = kit.begin();
+    assert_eq!((due.prepare.len(), due.calls.len()), (1, 0));
+    assert!(kit.begin().calls.is_empty(), "nothing is sent while it is being written");
+    assert_eq!(kit.book.next_due(), None);
+    kit.book.prepared(&due.prepare[0], Ok(written(1)), kit.now);
+    let due = kit.begin();
+    assert!(matches!(due.calls[0].step, Step::Announce { status: InstanceStatus::Up, .. }));
+    kit.answer(&due.calls[0], Answer::Done);
+    assert_eq!(kit.state(1), Some(LeaseState::Up));
+    assert_eq!(kit.book.history.len(), 1);
+    assert!(kit.book.next_due() > Some(kit.now));
+}
+
+#[test]
+fn nothing_is_begun_for_a_service_that_leaves_and_a_late_answer_changes_nothing() {
+    let mut kit = Kit::new();
+    kit.leased(1);
+    kit.now += 30 * SECOND;
+    let due = kit.begin();
+    kit.book.change(ServiceId(1), |entry| entry.is_leaving = true);
+    assert!(!kit.put(1), "what leaves is taken back first");
+    kit.book.forget(ServiceId(1));
+    // Put again while the old renewal is still under way.
+    assert!(kit.put(1));
+    assert_eq!(kit.answer(&due.calls[0], Answer::Unknown), None);
+    assert_eq!(kit.state(1), None, "the new entry waits to be written down");
+    kit.book.is_closed = true;
+    assert_eq!(kit.book.next_due(), None);
+    let due = kit.begin();
+    assert!(due.prepare.is_empty() && due.calls.is_empty());
+}
+
+#[test]
+fn a_row_written_for_a_service_that_left_meanwhile_is_given_back() {
+    let mut kit = Kit::new();
+    kit.put(1);
+    let due = kit.begin();
+    kit.book.forget(ServiceId(1));
+    let left = kit.book.prepared(&due.prepare[0], Ok(written(1)), kit.now);
+    assert_eq!(left.map(|written| written.row), Some(1));
+}
+
+#[test]
+fn an_unhealthy_or_draining_service_is_announced_as_down_until_it_is_neither() {
+    let mut kit = Kit::new();
+    kit.leased(1);
+    let id = ServiceId(1);
+    kit.book.change(id, |entry| (entry.is_unhealthy, entry.is_draining) = (true, true));
+    assert!(kit.book.restate(id, kit.now));
+    let due = kit.begin();
+    assert!(matches!(due.calls[0].step, Step::Again { status: InstanceStatus::Down, .. }));
+    kit.answer(&due.calls[0], Answer::Done);
+    kit.book.change(id, |entry| entry.is_unhealthy = false);
+    assert!(!kit.book.restate(id, kit.now), "it still drains");
+    kit.book.change(id, |entry| entry.is_draining = false);
+    assert!(kit.book.restate(id, kit.now));
+}
+
+#[test]
+fn no_more_calls_are_begun_than_there_is_room_for() {
+    let mut kit = Kit::new();
+    for id in 1..=5 {
+        kit.put(id);
+    }
+    let due = kit.begin();
+    assert_eq!(due.prepare.len(), 5);
+    for asked in &due.prepare {
+        let id = asked.wanted.id.0;
+        kit.book.prepared(asked, Ok(written(id)), kit.now);
+    }
+    let clock = Timestamp::from_millis(1);
+    assert_eq!(kit.book.begin(kit.now, clock, 3).calls.len(), 3);
+    assert_eq!(kit.book.begin(kit.now, clock, 0).calls.len(), 0);
+    assert_eq!(kit.book.begin(kit.now, clock, 9).calls.len(), 2);
+}
+
+#[test]
+fn what_cannot_be_written_down_is_tried_again_and_what_is_refused_is_not() {
+    let mut kit = Kit::new();
+    kit.put(1);
+    let due = kit.begin();
+    let why = text::lease::lease_unwritten("x");
+    kit.book.prepared(&due.prepare[0], Err(Unprepared::Failed(why.clone())), kit.now);
+    assert_eq!(kit.book.failing(), (1, Some(why.clone())));
+    kit.now = kit.book.next_due().unwrap();
+    let due = kit.begin();
+    kit.book.prepared(&due.prepare[0], Err(Unprepared::Refused(why)), kit.now);
+    assert_eq!((kit.book.failing().0, kit.book.next_due()), (0, None));
+}
