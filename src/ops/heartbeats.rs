@@ -131,7 +131,9 @@ impl Ops {
             }
             Ok(Ok(None)) => view.state = LeaseState::Unregistered,
             Ok(Err(error)) => view.reason = Some(error.message()),
-            Err(_) => view.reason = Some(text::lease::registry_silent(of.registries.join(", "))),
+            Err(_) => {
+                view.reason = Some(text::lease::lease_registry_silent(of.registries.join(", ")))
+            }
         }
     }
 }

@@ -102,7 +102,7 @@ impl Ops {
                 Ok(result) => result.map_err(|error| error.message()),
                 Err(_) => {
                     let urls = row.registration.registries.join(", ");
-                    Err(text::lease::registry_silent(urls))
+                    Err(text::lease::lease_registry_silent(urls))
                 }
             };
             (row, result)

@@ -67,12 +67,14 @@ impl CallError {
     /// The sentence about it.
     pub fn message(&self) -> Message {
         match self {
-            Self::Unreachable { url, reason } => text::lease::registry_unreachable(url, reason),
-            Self::Silent { url } => text::lease::registry_silent(url),
-            Self::Refused { url, status } => text::lease::registry_refuses(url, status),
-            Self::NotFound { url } => text::lease::registry_lacks_instance(url),
-            Self::Status { url, status } => text::lease::registry_status(url, status),
-            Self::Malformed { url, reason } => text::lease::registry_malformed(url, reason),
+            Self::Unreachable { url, reason } => {
+                text::lease::lease_registry_unreachable(url, reason)
+            }
+            Self::Silent { url } => text::lease::lease_registry_silent(url),
+            Self::Refused { url, status } => text::lease::lease_registry_refuses(url, status),
+            Self::NotFound { url } => text::lease::lease_registry_lacks_instance(url),
+            Self::Status { url, status } => text::lease::lease_registry_status(url, status),
+            Self::Malformed { url, reason } => text::lease::lease_registry_malformed(url, reason),
         }
     }
 }

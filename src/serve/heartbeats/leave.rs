@@ -127,7 +127,8 @@ impl Heartbeats {
         self.forget_rows(plan, &unsent).await;
         let mut left = self.cancel_all(plan, going, deadline, hurry).await;
         left.extend(unknown.into_iter().map(|written| {
-            let silent = text::lease::registry_silent(written.registration.registries.join(", "));
+            let silent =
+                text::lease::lease_registry_silent(written.registration.registries.join(", "));
             (written, silent)
         }));
         left
@@ -147,11 +148,11 @@ impl Heartbeats {
             let call = plan.registry.cancel(&of.app, &of.instance_id, hurry);
             let result = match tokio::time::timeout_at(deadline.into(), call).await {
                 Ok(Ok(_)) if going.is_uncertain => {
-                    Err(text::lease::registry_silent(of.registries.join(", ")))
+                    Err(text::lease::lease_registry_silent(of.registries.join(", ")))
                 }
                 Ok(Ok(_)) => Ok(()),
                 Ok(Err(error)) => Err(error.message()),
-                Err(_) => Err(text::lease::registry_silent(of.registries.join(", "))),
+                Err(_) => Err(text::lease::lease_registry_silent(of.registries.join(", "))),
             };
             let latency = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             let (failure, at) = (result.as_ref().err().cloned(), clock::now());

@@ -135,7 +135,9 @@ impl Heartbeats {
                 }
             };
             if tokio::time::timeout_at(deadline.into(), ended).await.is_err() {
-                return Err(failure.unwrap_or_else(|| text::lease::registry_silent(plan.urls())));
+                return Err(
+                    failure.unwrap_or_else(|| text::lease::lease_registry_silent(plan.urls()))
+                );
             }
         }
     }

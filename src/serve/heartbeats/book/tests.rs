@@ -49,7 +49,7 @@ impl Kit {
     }
 
     fn answer(&mut self, call: &Call, answer: Answer) -> Option<Verdict> {
-        let failure = (answer != Answer::Done).then(|| text::lease::registry_silent("u"));
+        let failure = (answer != Answer::Done).then(|| text::lease::lease_registry_silent("u"));
         let registry = Some("u".to_owned());
         let ended = Ended { answer, failure, registry, latency: SECOND, was_sent: true };
         self.book.ended(call, &ended, self.now, Timestamp::from_millis(1_000))
