@@ -175,9 +175,7 @@ pub(super) async fn in_server(
     services: &[&Service],
 ) -> (Ops, Arc<MadeUpLive>) {
     let own_ports = services.iter().map(|service| service.port).chain([port(3000)]);
-    let mut world = machine.world();
-    world.processes.get_mut(&OWN_PID).unwrap().ports = own_ports.collect();
-    drop(world);
+    machine.world().processes.get_mut(&OWN_PID).unwrap().ports = own_ports.collect();
     let node = database.server("default", identity(OWN_PID, 1)).await;
     let live = Arc::new(MadeUpLive {
         node,
