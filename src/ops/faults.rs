@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use crate::host::{self, BindFailure, Holder, Holding, HostError};
-use crate::model::{Fault, FaultKind, Port};
+use crate::model::{Fault, FaultKind, Port, masked};
 use crate::store::StoreError;
 use crate::text::{self, Message};
 
@@ -150,9 +150,9 @@ async fn holder_of(port: Port) -> Seen {
 
 /// `node server.js (pid 4242, user ann)`; the command line is cut, it may be very long, and kept on
 /// one line, because it is anybody's and ends up in the log.
-fn holder_name(holder: &Holder) -> String {
+pub(super) fn holder_name(holder: &Holder) -> String {
     const LONGEST: usize = 60;
-    let command = holder.command.as_deref().unwrap_or("?");
+    let command = holder.command.as_deref().map_or_else(|| "?".to_owned(), masked);
     let mut shown = String::new();
     for c in command.chars().take(LONGEST) {
         match c.is_control() {

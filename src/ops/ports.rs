@@ -109,7 +109,7 @@ impl Judge {
     }
 }
 
-fn holder_view(holder: Holder) -> HolderView {
+pub(super) fn holder_view(holder: Holder) -> HolderView {
     HolderView {
         pid: holder.identity.pid,
         user: holder.user,
