@@ -44,7 +44,8 @@ pub struct Prepared {
     pub(super) node: NodeName,
     pub(super) lock: OwnerLock,
     pub(super) writer: WriterLock,
-    pub(super) control: ControlListener,
+    /// `None` once it is served.
+    pub(super) control: Option<ControlListener>,
     pub(super) stop: Stop,
     pub(super) shutdown_timeout: Duration,
     pub(super) lang: Lang,
@@ -145,7 +146,7 @@ pub async fn prepare(
         node,
         lock,
         writer,
-        control,
+        control: Some(control),
         stop,
         shutdown_timeout: serve.shutdown_timeout,
         lang: settings.lang,
