@@ -11,6 +11,7 @@
 
 mod answer;
 mod body;
+mod freeing;
 mod guard;
 mod metrics;
 mod probe;

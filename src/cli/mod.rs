@@ -13,6 +13,7 @@ mod context;
 mod events;
 mod exit;
 mod help;
+mod kill;
 mod logging;
 mod ports;
 mod render;

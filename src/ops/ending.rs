@@ -4,7 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::machine::{Machine, PinError, PinnedProcess};
+use super::machine::{Machine, PinnedProcess};
+use crate::host::PinError;
 use crate::model::{EndSignal, Port, ProcessIdentity};
 
 /// How long the kernel may take to end a process after `KILL`. One that waits for a device can

@@ -5,29 +5,11 @@
 //! thread.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::host::{self, BindFailure, Holder, Holding, HostError};
+use crate::host::{self, BindFailure, Holder, Holding, HostError, PinError, Pinned};
 use crate::model::{EndSignal, HolderDetails, Port, ProcessIdentity};
-
-/// Why a process could not be pinned or signalled.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum PinError {
-    /// It has ended, or its pid is another process' now.
-    #[error("no such process")]
-    Gone,
-    /// This user may not signal it.
-    #[error("not permitted")]
-    Denied,
-    /// The system offers no way to be sure of the process.
-    #[error("cannot be sure of a process on this system")]
-    Unsupported(#[source] io::Error),
-    /// Anything else.
-    #[error("cannot signal")]
-    Other(#[source] io::Error),
-}
 
 /// A process that cannot be mistaken for another any more, whatever becomes of its pid.
 pub(super) trait PinnedProcess: Send + Sync {
@@ -42,6 +24,10 @@ pub(super) trait PinnedProcess: Send + Sync {
 
     /// Lets it go on if a signal had stopped it, or it could not hear the one to end.
     fn resume(&self) -> Result<(), PinError>;
+
+    /// Whether a moment stays between the last look at it and a signal in which its pid could become
+    /// another process'.
+    fn has_window(&self) -> bool;
 
     /// Waits until it has ended, at most this long; whether it has.
     fn wait(&self, at_most: Duration) -> bool;
@@ -98,11 +84,11 @@ impl Machine for ThisMachine {
     }
 
     fn details(&self, holders: &[Holder]) -> Vec<HolderDetails> {
-        vec![HolderDetails::default(); holders.len()]
+        host::details(holders)
     }
 
-    fn connections(&self, _ports: &BTreeSet<Port>) -> Option<BTreeMap<Port, u64>> {
-        None
+    fn connections(&self, ports: &BTreeSet<Port>) -> Option<BTreeMap<Port, u64>> {
+        host::connections(ports)
     }
 
     fn own_identity(&self) -> Result<ProcessIdentity, HostError> {
@@ -110,26 +96,52 @@ impl Machine for ThisMachine {
     }
 
     fn own_line(&self) -> BTreeSet<u32> {
-        [std::process::id()].into()
+        host::own_line()
     }
 
     fn is_untouchable(&self, pid: u32) -> bool {
-        pid <= 1
+        host::is_untouchable(pid)
     }
 
     fn own_uid(&self) -> Option<u32> {
-        None
+        host::own_uid()
     }
 
     fn may_end_any(&self) -> bool {
-        false
+        host::may_end_any()
     }
 
     fn try_bind(&self, address: IpAddr, port: Port) -> Result<(), BindFailure> {
         host::try_bind(address, port)
     }
 
-    fn pin(&self, _identity: &ProcessIdentity) -> Result<Box<dyn PinnedProcess>, PinError> {
-        Err(PinError::Unsupported(io::ErrorKind::Unsupported.into()))
+    fn pin(&self, identity: &ProcessIdentity) -> Result<Box<dyn PinnedProcess>, PinError> {
+        Ok(Box::new(host::pin(identity)?))
+    }
+}
+
+impl PinnedProcess for Pinned {
+    fn may_signal(&self) -> bool {
+        Pinned::may_signal(self)
+    }
+
+    fn listens_on(&self, port: Port) -> bool {
+        Pinned::listens_on(self, port)
+    }
+
+    fn end(&self, signal: Option<EndSignal>) -> Result<(), PinError> {
+        Pinned::end(self, signal)
+    }
+
+    fn resume(&self) -> Result<(), PinError> {
+        Pinned::resume(self)
+    }
+
+    fn has_window(&self) -> bool {
+        Pinned::has_window(self)
+    }
+
+    fn wait(&self, at_most: Duration) -> bool {
+        Pinned::wait(self, at_most)
     }
 }

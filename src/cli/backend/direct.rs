@@ -26,7 +26,10 @@ impl Direct {
         state: ServerState,
     ) -> Result<Self, Fault> {
         let store = Store::open_for_reading(location).await.map_err(store_fault)?;
-        Ok(Self { ops: ops(settings, location, owner, state, store), _writer: None })
+        Ok(Self {
+            ops: ops(settings, facts(settings, location, owner, state), store),
+            _writer: None,
+        })
     }
 
     /// For writing, with the writers' lock held. `None` if a server has taken the database
@@ -52,9 +55,42 @@ impl Direct {
             other => other,
         };
         let store = store.map_err(store_fault)?;
-        let ops = ops(settings, location, &owner, ServerState::Down, Some(store));
+        let facts = facts(settings, location, &owner, ServerState::Down);
+        let ops = ops(settings, facts, Some(store));
         Ok(Some(Self { ops, _writer: Some(writer) }))
     }
+
+    /// For freeing ports, whoever owns the database: it is only read, and appended to unless nothing
+    /// is to be done. Ports are freed without one, too, if none can be had.
+    pub(super) async fn freer(
+        settings: &Settings,
+        location: &Location,
+        facts: DirectFacts,
+        dry_run: bool,
+    ) -> Self {
+        let store = match dry_run {
+            true => None,
+            false => recorder(settings, location).await,
+        };
+        let store = match store {
+            Some(store) => Some(store),
+            None => Store::open_for_reading(location).await.ok().flatten(),
+        };
+        Self { ops: ops(settings, facts, store), _writer: None }
+    }
+}
+
+/// A store that takes events. One that does not exist yet is created if nobody owns it.
+async fn recorder(settings: &Settings, location: &Location) -> Option<Store> {
+    match Store::open_for_writing(location).await {
+        Ok(store) => return Some(store),
+        Err(StoreError::NoDatabase { .. } | StoreError::SchemaOld { .. }) => {}
+        Err(_) => return None,
+    }
+    let _writer = WriterLock::acquire(location, settings.timeout).await.ok()?;
+    // Where somebody else became the owner, that one makes it.
+    make(settings, location).await.ok()?;
+    Store::open_for_writing(location).await.ok()
 }
 
 /// Creates the database or brings its schema up to date, which only the owner may do. False if
@@ -81,13 +117,13 @@ async fn make(settings: &Settings, location: &Location) -> Result<bool, Fault> {
     Ok(true)
 }
 
-fn ops(
+/// What is known of the server without asking it.
+pub(super) fn facts(
     settings: &Settings,
     location: &Location,
     owner: &Owner,
     state: ServerState,
-    store: Option<Store>,
-) -> Ops {
+) -> DirectFacts {
     let holder = match owner {
         Owner::Held(Some(holder)) => Some(holder),
         Owner::Held(None) | Owner::Free => None,
@@ -103,6 +139,9 @@ fn ops(
         database_uuid: None,
     };
     let owner = holder.map(|holder| holder.identity.clone());
-    let facts = DirectFacts { server, owner };
+    DirectFacts { server, owner }
+}
+
+fn ops(settings: &Settings, facts: DirectFacts, store: Option<Store>) -> Ops {
     Ops::direct(store, settings.node_name.clone(), settings.port_range, facts)
 }

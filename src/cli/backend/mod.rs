@@ -8,9 +8,11 @@
 
 mod direct;
 mod faults;
+mod freeing;
 mod reach;
 mod verbs;
 
 pub(super) use faults::client_fault;
+pub(super) use freeing::{Freeing, Here};
 pub(super) use reach::{Found, Need, Reach};
-pub(super) use verbs::Backend;
+pub(super) use verbs::{Backend, kill_there};

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::direct::Direct;
+use super::direct::{Direct, facts};
 use super::faults::client_fault;
 use super::verbs::Backend;
 use crate::config::Settings;
 use crate::host;
 use crate::model::{Fault, FaultKind, Phase, ServerState};
-use crate::ops::store_fault;
+use crate::ops::{DirectFacts, store_fault};
 use crate::rpc::{Client, ClientError};
 use crate::store::{HolderKind, Location, LockHolder, Owner, Store, owner};
 use crate::text::{self, Message};
@@ -17,7 +17,7 @@ use crate::text::{self, Message};
 const DEFAULT_URL: &str = "http://127.0.0.1:3000";
 
 /// Between two tries to reach a server that is starting or leaving.
-const RETRY: Duration = Duration::from_millis(100);
+pub(super) const RETRY: Duration = Duration::from_millis(100);
 
 /// What the command is about to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub(in crate::cli) enum Nobody {
 
 impl Nobody {
     /// What the caller is told whose command works on the database.
-    fn falling_back(self) -> Message {
+    pub(super) fn falling_back(self) -> Message {
         match self {
             Self::Here => text::backend::no_server_here(),
             Self::At(url) => text::backend::no_server_at(url),
@@ -79,7 +79,7 @@ impl Nobody {
     }
 
     /// What the caller is told who forbade that.
-    fn refusal(self, database: &Location) -> Message {
+    pub(super) fn refusal(self, database: &Location) -> Message {
         match self {
             Self::Here => text::backend::no_server(),
             Self::At(url) => text::backend::server_absent(url),
@@ -94,8 +94,8 @@ impl Nobody {
 
 /// The settings, seen as ways to a server.
 pub(in crate::cli) struct Reach<'a> {
-    settings: &'a Settings,
-    location: Location,
+    pub(super) settings: &'a Settings,
+    pub(super) location: Location,
 }
 
 impl<'a> Reach<'a> {
@@ -194,7 +194,17 @@ impl<'a> Reach<'a> {
         Ok(writer.map(|direct| Reached { backend: Backend::Direct(direct), notes: vec![note] }))
     }
 
-    fn owner(&self) -> Result<Owner, Fault> {
+    /// `--server` is the URL of another machine.
+    pub(super) fn names_another_machine(&self) -> bool {
+        self.settings.server_url.as_deref().is_some_and(|url| !is_loopback(url))
+    }
+
+    /// What is known of a server that is not asked.
+    pub(super) fn facts(&self, owner: &Owner, state: ServerState) -> DirectFacts {
+        facts(self.settings, &self.location, owner, state)
+    }
+
+    pub(super) fn owner(&self) -> Result<Owner, Fault> {
         if !self.location.exists() {
             return Ok(Owner::Free);
         }

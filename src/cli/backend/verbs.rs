@@ -7,8 +7,9 @@ use super::faults::client_fault;
 use crate::cli::args::ServiceCommand;
 use crate::host;
 use crate::model::{
-    ActionReport, Actor, EventsReport, Fault, FaultKind, Port, PortsReport, Selection,
-    ServicesReport, StatusReport,
+    ActionReport, Actor, CleanupProgress, CleanupReport, CleanupRequest, EventsReport, Fault,
+    FaultKind, KillProgress, KillReport, KillRequest, Port, PortsReport, Selection, ServicesReport,
+    StatusReport,
 };
 use crate::rpc::{ActionProgress, Client, ClientError};
 use crate::text;
@@ -55,6 +56,23 @@ impl Backend {
         }
     }
 
+    /// Removes what unclean ends left; `hear` learns how far it is.
+    pub(in crate::cli) async fn cleanup(
+        &self,
+        request: &CleanupRequest,
+        hear: &(dyn Fn(CleanupProgress) + Send + Sync),
+    ) -> Result<CleanupReport, Fault> {
+        match self {
+            Self::Server(client) => {
+                client.cleanup(request, hear).await.map_err(|error| unconfirmed(client, error))
+            }
+            Self::Direct(direct) => {
+                let by = Actor::Direct(host::current_user_name());
+                direct.ops.cleanup(request, &by, hear).await
+            }
+        }
+    }
+
     /// Carries out a command that changes services; `hear` learns how far a long one is.
     pub(in crate::cli) async fn change(
         &self,
@@ -68,6 +86,15 @@ impl Backend {
             Self::Direct(direct) => here(direct, command).await,
         }
     }
+}
+
+/// Lets a server free ports.
+pub(in crate::cli) async fn kill_there(
+    client: &Client,
+    request: &KillRequest,
+    hear: &(dyn Fn(KillProgress) + Send + Sync),
+) -> Result<KillReport, Fault> {
+    client.kill_ports(request, hear).await.map_err(|error| unconfirmed(client, error))
 }
 
 async fn ask(
