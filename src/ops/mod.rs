@@ -15,6 +15,7 @@ mod ending;
 mod events;
 mod faults;
 mod finish;
+mod holders;
 mod kill;
 mod live;
 mod machine;

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::ender::Ender;
-use super::facts::{Ports, holders, rules};
-use super::report;
+use super::facts::{Ports, rules, visible};
 use crate::host::Holding;
 use crate::model::{Actor, Desired, Fault, ProcessIdentity, Selection, Service};
 use crate::ops::context::Ops;
+use crate::ops::holders;
 use crate::ops::services::is_taken;
 
 impl Ops {
@@ -47,15 +47,15 @@ impl Ops {
         for service in &services {
             let (port, holding) = (service.port, ports.of(service.port));
             let may_end = |holding: &Holding| {
-                holders(holding).iter().all(|holder| rules.may_end(port, holder).is_ok())
+                visible(holding).iter().all(|holder| rules.may_end(port, holder).is_ok())
             };
             if !matches!(holding, Holding::Held(_)) || !may_end(holding) {
                 continue;
             }
-            let names = report::names(holders(holding));
+            let names = holders::names(visible(holding));
             tracing::info!(%port, holders = names, "ending what a dead server left");
             let mut is_free = true;
-            for holder in holders(holding) {
+            for holder in visible(holding) {
                 if let Err(fault) = ender.end(port, holder).await? {
                     tracing::warn!(%port, error = %fault, "not ended");
                     is_free = false;

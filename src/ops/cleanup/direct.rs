@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::ender::Ender;
-use super::facts::{Ports, holders, rules, views};
+use super::facts::{Ports, rules, views, visible};
 use super::judge::{Rules, Verdict, left_to, worse};
 use super::report;
 use super::{Tell, repair_rows};
@@ -14,6 +14,7 @@ use crate::model::{
 };
 use crate::ops::context::{Ops, done};
 use crate::ops::faults::store_fault;
+use crate::ops::holders;
 use crate::store::{NewEvent, Store};
 use crate::text;
 
@@ -68,11 +69,11 @@ pub(super) async fn clean(
 /// The item of what is to be done; it stands for what was done where nothing has to be ended.
 fn planned(service: &Service, verdict: &Verdict, holding: &Holding, is_dry: bool) -> CleanupItem {
     let (port, before) = (service.port, service.actual);
-    let names = || report::names(holders(holding));
+    let names = || holders::names(visible(holding));
     let (action, message) = match (&verdict.fault, verdict.ends.is_empty(), verdict.repairs) {
         (Some(fault), true, _) => (CleanupAction::Left, fault.message.clone()),
         (_, false, _) => {
-            let names = report::names(&verdict.ends);
+            let names = holders::names(&verdict.ends);
             (CleanupAction::HolderEnded, text::cleanup::cleanup_would_end(names, port))
         }
         (None, true, true) if before == Actual::Stopped => {
@@ -133,7 +134,7 @@ async fn apply(
     }
     let mut ender = Ender::new(ops, request.grace, by);
     for step in steps.iter_mut().filter(|step| !step.verdict.ends.is_empty()) {
-        let names = report::names(&step.verdict.ends);
+        let names = holders::names(&step.verdict.ends);
         tell.say(finished, total, text::cleanup::cleanup_ending(names, step.service.port));
         end(ops, rules, &mut ender, step).await?;
         let reason = left_to(step.service.port, &step.verdict.left);
@@ -162,16 +163,16 @@ async fn end(
         }
     }
     let how = ends.iter().find_map(|holder| ender.how(&holder.identity)).unwrap_or("-");
-    step.item.message = text::cleanup::cleanup_holder_ended(report::names(&ends), how, port);
+    step.item.message = text::cleanup::cleanup_holder_ended(holders::names(&ends), how, port);
     let ports = Ports::look(ops, [port].into(), Vec::new()).await?;
     let now = ports.of(port);
     // The port of a service that was stopped in order is anybody's; only those that were left there
     // were to go.
     if step.verdict.repairs {
         let is_new = |identity| !step.verdict.left.contains(identity);
-        let new: Vec<_> = holders(now).iter().filter(|h| is_new(&h.identity)).cloned().collect();
+        let new: Vec<_> = visible(now).iter().filter(|h| is_new(&h.identity)).cloned().collect();
         if !new.is_empty() {
-            let names = report::names(&new);
+            let names = holders::names(&new);
             let message = text::cleanup::cleanup_came_back(port, names);
             let fault = Fault::new(FaultKind::LeftAlone, message);
             step.verdict.left.extend(new.into_iter().map(|holder| holder.identity));

@@ -7,7 +7,8 @@ use crate::host::Holder;
 use crate::model::{Actor, EndSignal, EventAction, Fault, FaultKind, Port, ProcessIdentity};
 use crate::ops::context::{Ops, done, failed};
 use crate::ops::ending::{EndFailure, end_holder};
-use crate::ops::faults::{holder_name, store_fault};
+use crate::ops::faults::store_fault;
+use crate::ops::holders;
 use crate::text::{self, Message};
 
 /// Ends processes and remembers which.
@@ -35,13 +36,13 @@ impl<'a> Ender<'a> {
         }
         let machine = self.ops.machine();
         let result = end_holder(machine, &holder.identity, &[port], None, self.grace).await;
-        let (now, name) = (self.ops.now(), holder_name(holder));
+        let (now, name) = (self.ops.now(), holders::name(holder));
         let action = EventAction::PortKilled;
         let (event, result) = match result {
             Ok(ended) => {
                 self.ended.insert(holder.identity.clone(), ended.signal);
-                let (signal, identity) = (word(ended.signal), &holder.identity);
-                let detail = text::cleanup::event_holder_ended(name, identity, signal);
+                let signal = word(ended.signal);
+                let detail = text::cleanup::event_holder_ended(holders::full_name(holder), signal);
                 (done(now, action, port, self.by, detail), Ok(()))
             }
             // What was asked for, without a signal of ours.

@@ -1,15 +1,13 @@
 //! What is found on the ports of the services, and what the rules need to know about it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use super::judge::Rules;
 use crate::host::{self, Holder, Holding};
 use crate::model::{Fault, HolderView, Keeper, Port, ProcessIdentity, Service};
 use crate::ops::context::Ops;
-use crate::ops::faults::{host_fault, stopped_fault, store_fault};
-use crate::ops::machine::Machine;
-use crate::ops::ports::holder_view;
+use crate::ops::faults::store_fault;
+use crate::ops::holders;
 
 /// The ports of the services and who listens on them.
 pub(super) struct Ports(BTreeMap<Port, Holding>);
@@ -21,8 +19,7 @@ impl Ports {
         ports: BTreeSet<Port>,
         known: Vec<u32>,
     ) -> Result<Self, Fault> {
-        let held = on(ops.machine(), move |machine| machine.holders(&ports, &known)).await?;
-        held.map(Self).map_err(host_fault)
+        holders::look(ops.machine(), ports, known).await.map(Self)
     }
 
     pub(super) fn of(&self, port: Port) -> &Holding {
@@ -33,14 +30,14 @@ impl Ports {
     fn holders<'a>(&'a self, services: impl Iterator<Item = &'a Service>) -> Vec<Holder> {
         let mut seen: BTreeMap<u32, &Holder> = BTreeMap::new();
         for service in services {
-            seen.extend(holders(self.of(service.port)).iter().map(|h| (h.identity.pid, h)));
+            seen.extend(visible(self.of(service.port)).iter().map(|h| (h.identity.pid, h)));
         }
         seen.into_values().cloned().collect()
     }
 }
 
 /// The visible holders.
-pub(super) fn holders(holding: &Holding) -> &[Holder] {
+pub(super) fn visible(holding: &Holding) -> &[Holder] {
     match holding {
         Holding::Held(holders) => holders,
         Holding::Free | Holding::HeldUnseen { .. } => &[],
@@ -49,7 +46,7 @@ pub(super) fn holders(holding: &Holding) -> &[Holder] {
 
 /// Them as shown.
 pub(super) fn views(holding: &Holding) -> Vec<HolderView> {
-    holders(holding).iter().cloned().map(holder_view).collect()
+    visible(holding).iter().map(|holder| holders::view(holder, None)).collect()
 }
 
 /// The rules as this machine and database give them. `unclean`: servers of this node that never
@@ -66,14 +63,14 @@ pub(super) async fn rules<'a>(
         None => Vec::new(),
     };
     let is_live = ops.live().is_some();
-    let holders = ports.holders(contested);
-    on(ops.machine(), move |machine| {
+    let found = ports.holders(contested);
+    holders::ask(ops.machine(), move |machine| {
         servers.retain(host::is_alive);
         servers.extend(machine.own_identity());
-        let pids = || holders.iter().map(|holder| holder.identity.pid);
-        let details = match holders.is_empty() {
+        let pids = || found.iter().map(|holder| holder.identity.pid);
+        let details = match found.is_empty() {
             true => Vec::new(),
-            false => machine.details(&holders),
+            false => machine.details(&found),
         };
         let forwarder = |(pid, details): (u32, crate::model::HolderDetails)| match details.keeper {
             Some(Keeper::Forwarder { runtime }) => Some((pid, runtime)),
@@ -92,13 +89,4 @@ pub(super) async fn rules<'a>(
         }
     })
     .await
-}
-
-/// Asks the machine on a thread that may block.
-pub(super) async fn on<T: Send + 'static>(
-    machine: &Arc<dyn Machine>,
-    ask: impl FnOnce(&dyn Machine) -> T + Send + 'static,
-) -> Result<T, Fault> {
-    let machine = machine.clone();
-    tokio::task::spawn_blocking(move || ask(machine.as_ref())).await.map_err(|_| stopped_fault())
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::facts::on;
 use super::report;
 use crate::model::{
     Actor, CleanupNode, CleanupReport, CleanupRequest, EndSignal, EventAction, Fault, FaultKind,
@@ -11,6 +10,7 @@ use crate::model::{
 use crate::ops::context::{Ops, done};
 use crate::ops::ending::{EndFailure, end_process};
 use crate::ops::faults::store_fault;
+use crate::ops::holders::ask;
 use crate::text;
 
 /// Beyond the bound of its shutdown, for what follows it.
@@ -47,7 +47,7 @@ impl Ops {
     ) -> Result<CleanupReport, Fault> {
         let services = self.select(&Selection::All).await?;
         let ports = services.iter().map(|service| service.port).collect();
-        let open = on(self.machine(), move |machine| machine.connections(&ports)).await?;
+        let open = ask(self.machine(), move |machine| machine.connections(&ports)).await?;
         let open = open.map_or_else(|| "?".to_owned(), |of| of.values().sum::<u64>().to_string());
         let pid = hung.identity.pid;
         let silent_for = humantime::format_duration(whole(hung.silent_for));
@@ -77,7 +77,7 @@ impl Ops {
     /// it outlives `KILL`.
     pub async fn end_hung(&self, hung: &HungServer) -> Result<CleanupNode, Fault> {
         let pid = hung.identity.pid;
-        let is_protected = on(self.machine(), move |machine| {
+        let is_protected = ask(self.machine(), move |machine| {
             machine.is_untouchable(pid) || machine.own_line().contains(&pid)
         });
         if is_protected.await? {

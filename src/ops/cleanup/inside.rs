@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::direct::refused;
 use super::ender::Ender;
-use super::facts::{Ports, holders, rules, views};
+use super::facts::{Ports, rules, views, visible};
 use super::judge::{Rules, worse};
 use super::repair::finish_dead;
 use super::{Tell, report};
@@ -15,6 +15,7 @@ use crate::model::{
 };
 use crate::ops::context::Ops;
 use crate::ops::faults::store_fault;
+use crate::ops::holders;
 use crate::ops::live::Live;
 use crate::text;
 
@@ -100,7 +101,7 @@ async fn free_and_heal(
     }
     let mut healed = heal(ops, rules, request, service, holding, by).await?;
     if will_end {
-        let names = report::names(&verdict.ends);
+        let names = holders::names(&verdict.ends);
         let how = verdict.ends.iter().find_map(|h| ender.how(&h.identity)).unwrap_or("-");
         healed.action = CleanupAction::HolderEnded;
         healed.message = match request.dry_run {
@@ -152,7 +153,7 @@ fn quiet(service: &Service, holding: &Holding) -> (CleanupAction, text::Message)
             None => text::ops::attention_not_running(&service.name),
         },
         (Actual::Stopped, Holding::Held(held)) => {
-            text::cleanup::cleanup_elsewhere(service.port, report::names(held))
+            text::cleanup::cleanup_elsewhere(service.port, holders::names(held))
         }
         (Actual::Stopped, Holding::HeldUnseen { .. }) => {
             text::cleanup::cleanup_elsewhere_unseen(service.port)
@@ -171,7 +172,7 @@ fn item(
     message: text::Message,
 ) -> CleanupItem {
     let me = std::process::id();
-    let is_mine = holders(holding).iter().any(|holder| holder.identity.pid == me);
+    let is_mine = visible(holding).iter().any(|holder| holder.identity.pid == me);
     CleanupItem {
         service: service.name.clone(),
         port: service.port,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::host::{Holder, Holding};
 use crate::model::{Actual, Fault, FaultKind, Port, PortState, ProcessIdentity, Service};
-use crate::ops::faults::holder_name;
+use crate::ops::holders;
 use crate::text::{self, Message};
 
 /// Code of the reason by which a stopped row remembers who was left on its port.
@@ -88,7 +88,7 @@ impl Rules {
     /// Whether `holder` of a port that an unclean row claims may be ended.
     pub(super) fn may_end(&self, port: Port, holder: &Holder) -> Result<(), Fault> {
         let left = |message| Err(Fault::new(FaultKind::LeftAlone, message));
-        let (pid, name) = (holder.identity.pid, holder_name(holder));
+        let (pid, name) = (holder.identity.pid, holders::name(holder));
         if self.untouchable.contains(&pid) {
             return left(text::cleanup::cleanup_left_system(port, name));
         }

@@ -1,11 +1,9 @@
 //! The report as a whole.
 
-use crate::host::Holder;
 use crate::model::{
     CleanupAction, CleanupItem, CleanupNode, CleanupReport, CleanupRequest, Success,
 };
 use crate::ops::context::Ops;
-use crate::ops::faults::holder_name;
 use crate::text;
 
 /// The report of what was found and done, with one sentence about all of it.
@@ -33,9 +31,4 @@ pub(super) fn of(
         nodes,
         services,
     }
-}
-
-/// Several holders in a sentence.
-pub(super) fn names(holders: &[Holder]) -> String {
-    holders.iter().map(holder_name).collect::<Vec<_>>().join(", ")
 }
