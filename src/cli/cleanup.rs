@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::backend::{Backend, Examined, Found, Nobody, PATIENCE, Reach, Repair, VERDICT};
+use super::backend::{
+    Examined, Found, Nobody, PATIENCE, Reach, Repair, VERDICT, cleanup_there,
+};
 use super::context::Context;
 use super::exit::ExitCode;
 use super::render::ProgressView;
@@ -105,9 +107,9 @@ impl Cleanup<'_> {
         client: Box<Client>,
         ended: Option<CleanupNode>,
     ) -> Result<CleanupReport, Fault> {
-        let backend = Backend::Server(client);
-        let report = backend.cleanup(self.request, &|progress| self.view.cleanup(&progress)).await;
-        report.map(|report| with(report, ended))
+        let hear = |progress| self.view.cleanup(&progress);
+        let report = cleanup_there(&client, self.request, &hear).await?;
+        Ok(with(report, ended))
     }
 
     /// Nobody owns the database: this process does it as its owner. `None` if somebody else became

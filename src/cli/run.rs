@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 
 use super::args::{self, Command, Early};
-
 use super::context::Context;
 use super::exit::ExitCode;
 use super::render::{Output, Style};

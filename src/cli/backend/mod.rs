@@ -18,4 +18,4 @@ pub(super) use faults::client_fault;
 pub(super) use freeing::{Freeing, Here};
 pub(super) use reach::{Found, Need, Nobody, Reach};
 pub(super) use silent::{Examined, PATIENCE, VERDICT};
-pub(super) use verbs::{Backend, kill_there};
+pub(super) use verbs::{Backend, cleanup_there, kill_there};
