@@ -59,7 +59,11 @@ pub(super) async fn rules<'a>(
     contested: impl Iterator<Item = &'a Service>,
 ) -> Result<Rules, Fault> {
     let mut servers = match ops.reading_store() {
-        Some(store) => store.other_servers(ops.node()).await.map_err(store_fault)?,
+        Some(store) => {
+            let nodes = store.all_unfinished_nodes().await.map_err(store_fault)?;
+            let others = nodes.into_iter().filter(|node| node.row.name != *ops.node());
+            others.map(|node| node.row.identity).collect()
+        }
         None => Vec::new(),
     };
     let is_live = ops.live().is_some();
