@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::build::Prepared;
-use super::control::{ControlListener, RemainingCalls};
+use super::control::RemainingCalls;
 use super::demo;
 use super::force;
 use super::observer::{Observer, ReadyView};
@@ -50,17 +50,20 @@ impl Prepared {
             watchdog.goodbye();
             return Err(fault);
         }
-        // It answers from here on, as one that starts: a port may have to be waited for.
         let close_control = CancellationToken::new();
-        let Some(control) = run.control.take() else { unreachable!("it is taken once") };
-        let control = run.serve_control(control, &tasks, close_control.clone());
-        let standing = match run.ports_are_free().await {
+        let mut control = None;
+        let standing = match run.ports_are_free(&tasks, &close_control, &mut control).await {
             Ok(true) => {
                 // Before anybody is told: one that stands still from then on is no longer starting.
                 if let Err(error) = run.lock.set_phase(Phase::Ready) {
                     tracing::warn!(%error, "the holder's file still says starting");
                 }
-                run.stand_up(&tasks).await.map(Some)
+                let standing = run.stand_up(&tasks).await;
+                if standing.is_ok() {
+                    // Whoever is answered from here on finds everything there.
+                    run.serve_control(&tasks, &close_control, &mut control);
+                }
+                standing.map(Some)
             }
             Ok(false) => Ok(None),
             Err(fault) => Err(fault),
@@ -74,6 +77,7 @@ impl Prepared {
                 return Err(fault);
             }
         };
+        let Some(control) = control else { unreachable!("it is served whenever it stands") };
         let Self { server, ops, store, node, lock, writer, stop, lang, .. } = run;
         // Its directory goes when this function ends, after the database is closed.
         let _demo = run.demo;
@@ -119,21 +123,29 @@ impl Prepared {
         self.ops.start_desired(&Actor::Server).await.map(drop)
     }
 
+    /// Serves the control address from here on, unless that has begun before.
     fn serve_control(
-        &self,
-        control: ControlListener,
+        &mut self,
         tasks: &Tasks,
-        close: CancellationToken,
-    ) -> JoinHandle<RemainingCalls> {
+        close: &CancellationToken,
+        served: &mut Option<JoinHandle<RemainingCalls>>,
+    ) {
+        let Some(control) = self.control.take() else { return };
         let router = api::router(self.ops.clone()).merge(rpc::router(self.ops.clone()));
         let router = api::guarded(router, control.address());
-        let running = control.run(router, close.cancelled_owned());
-        tasks.spawn("control", Importance::Vital, running)
+        let running = control.run(router, close.clone().cancelled_owned());
+        *served = Some(tasks.spawn("control", Importance::Vital, running));
     }
 
     /// With `--on-conflict wait`: waits until no port of a wanted service is taken any more. Whatever
-    /// else can be served is served meanwhile. False if a stop was asked for first.
-    async fn ports_are_free(&mut self) -> Result<bool, Fault> {
+    /// else can be served is served meanwhile, and the control address says that it starts. False if
+    /// a stop was asked for first.
+    async fn ports_are_free(
+        &mut self,
+        tasks: &Tasks,
+        close: &CancellationToken,
+        control: &mut Option<JoinHandle<RemainingCalls>>,
+    ) -> Result<bool, Fault> {
         let mut stopping = self.stop.watch();
         let mut waiting: HashMap<ServiceId, ServiceName> = HashMap::new();
         loop {
@@ -151,6 +163,7 @@ impl Prepared {
             if conflicts.is_empty() {
                 return Ok(true);
             }
+            self.serve_control(tasks, close, control);
             for service in conflicts {
                 if waiting.insert(service.id, service.name.clone()).is_none() {
                     let reason = service.reason.as_ref().map(|reason| reason.render(self.lang));
