@@ -25,6 +25,7 @@ mod ports;
 mod services;
 mod status;
 
+pub use cleanup::{HungServer, repair_rows};
 pub use context::{DirectFacts, Ops};
 pub use faults::{bind_fault, store_fault, taken_address_fault, taken_port_fault};
 pub use kill::KillPlan;

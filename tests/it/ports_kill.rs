@@ -48,7 +48,9 @@ fn event(pmctl: &Pmctl, action: &str, subject: u16) -> Value {
     let events = pmctl.json(&["events", "-n", "1000"]);
     let mut newest_first = events["events"].as_array().expect("events").iter().rev();
     newest_first
-        .find(|event| event["action"] == action && event["subject"] == subject.to_string())
+        .find(|event| {
+            event["action"] == action && event["subject"].as_str() == Some(&subject.to_string())
+        })
         .unwrap_or_else(|| panic!("no {action} of {subject}: {events:#}"))
         .clone()
 }

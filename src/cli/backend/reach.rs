@@ -34,7 +34,7 @@ pub(in crate::cli) struct Reached {
 
 /// Where the URL to try came from: how much it proves hangs on that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
+pub(super) enum Origin {
     /// `--server`.
     Named,
     /// The holder of the owner's lock wrote it down.
@@ -69,7 +69,7 @@ pub(in crate::cli) enum Nobody {
 
 impl Nobody {
     /// What the caller is told whose command works on the database.
-    pub(super) fn falling_back(self) -> Message {
+    pub(in crate::cli) fn falling_back(self) -> Message {
         match self {
             Self::Here => text::backend::no_server_here(),
             Self::At(url) => text::backend::no_server_at(url),
@@ -79,7 +79,7 @@ impl Nobody {
     }
 
     /// What the caller is told who forbade that.
-    pub(super) fn refusal(self, database: &Location) -> Message {
+    pub(in crate::cli) fn refusal(self, database: &Location) -> Message {
         match self {
             Self::Here => text::backend::no_server(),
             Self::At(url) => text::backend::server_absent(url),
@@ -204,11 +204,28 @@ impl<'a> Reach<'a> {
         facts(self.settings, &self.location, owner, state)
     }
 
-    pub(super) fn owner(&self) -> Result<Owner, Fault> {
+    /// Who holds the owner's lock of the database.
+    pub(in crate::cli) fn owner(&self) -> Result<Owner, Fault> {
         if !self.location.exists() {
             return Ok(Owner::Free);
         }
         owner(&self.location, &self.settings.node_name, host::is_alive).map_err(store_fault)
+    }
+
+    /// Where the database lies or would lie.
+    pub(in crate::cli) fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Whether there is a database yet.
+    pub(in crate::cli) async fn has_database(&self) -> Result<bool, Fault> {
+        let known = Store::identify(&self.location).await.map_err(store_fault)?;
+        Ok(known.is_some())
+    }
+
+    /// The operations on a database that is only read, whose server is in this `state`.
+    pub(in crate::cli) async fn reader(&self, state: ServerState) -> Result<Direct, Fault> {
+        Direct::reader(self.settings, &self.location, &self.owner()?, state).await
     }
 
     /// Looks for the server of this database once.
@@ -288,7 +305,7 @@ impl<'a> Reach<'a> {
     }
 
     /// Whether the server that answered is the one of this database.
-    async fn judge(
+    pub(super) async fn judge(
         &self,
         client: Client,
         url: &str,

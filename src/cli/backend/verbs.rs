@@ -56,23 +56,6 @@ impl Backend {
         }
     }
 
-    /// Removes what unclean ends left; `hear` learns how far it is.
-    pub(in crate::cli) async fn cleanup(
-        &self,
-        request: &CleanupRequest,
-        hear: &(dyn Fn(CleanupProgress) + Send + Sync),
-    ) -> Result<CleanupReport, Fault> {
-        match self {
-            Self::Server(client) => {
-                client.cleanup(request, hear).await.map_err(|error| unconfirmed(client, error))
-            }
-            Self::Direct(direct) => {
-                let by = Actor::Direct(host::current_user_name());
-                direct.ops.cleanup(request, &by, hear).await
-            }
-        }
-    }
-
     /// Carries out a command that changes services; `hear` learns how far a long one is.
     pub(in crate::cli) async fn change(
         &self,
@@ -95,6 +78,15 @@ pub(in crate::cli) async fn kill_there(
     hear: &(dyn Fn(KillProgress) + Send + Sync),
 ) -> Result<KillReport, Fault> {
     client.kill_ports(request, hear).await.map_err(|error| unconfirmed(client, error))
+}
+
+/// Lets a server clean up.
+pub(in crate::cli) async fn cleanup_there(
+    client: &Client,
+    request: &CleanupRequest,
+    hear: &(dyn Fn(CleanupProgress) + Send + Sync),
+) -> Result<CleanupReport, Fault> {
+    client.cleanup(request, hear).await.map_err(|error| unconfirmed(client, error))
 }
 
 async fn ask(
