@@ -128,7 +128,10 @@ mod tests {
             CONTENT_TYPE,
             HeaderValue::from_static("application/grpc+proto"),
         )]);
-        let fault = Fault::new(FaultKind::Denied, text::control::host_not_allowed("é\n", "a:1"));
+        let fault = Fault::new(
+            FaultKind::Denied,
+            text::control::host_not_allowed("é\n", "a:1", "http://a:1"),
+        );
         let response = refusal(&headers, fault.into(), 7);
         assert_eq!(response.status(), StatusCode::FORBIDDEN);
         assert_eq!(response.headers()["grpc-status"], "7");

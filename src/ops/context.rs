@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OwnedMutexGuard;
 
 use super::live::Live;
+use super::refusals::Refusals;
 use crate::host::clock;
 use crate::model::{
     Actor, Applied, EventAction, Fault, FaultKind, NodeName, Outcome, Phase, PortRange, ServerView,
@@ -33,6 +34,7 @@ struct Inner {
     auto_ports: PortRange,
     backing: Backing,
     turns: Mutex<HashMap<ServiceId, Arc<tokio::sync::Mutex<()>>>>,
+    refusals: Refusals,
 }
 
 enum Backing {
@@ -63,8 +65,8 @@ impl Ops {
     }
 
     fn new(store: Option<Store>, node: NodeName, auto_ports: PortRange, backing: Backing) -> Self {
-        let turns = Mutex::default();
-        Self(Arc::new(Inner { store, node, auto_ports, backing, turns }))
+        let (turns, refusals) = (Mutex::default(), Refusals::default());
+        Self(Arc::new(Inner { store, node, auto_ports, backing, turns, refusals }))
     }
 
     /// The live server, where these operations run in one.
@@ -80,6 +82,10 @@ impl Ops {
             Backing::Live(_) => None,
             Backing::Direct(facts) => Some(facts),
         }
+    }
+
+    pub(super) fn refusals(&self) -> &Refusals {
+        &self.0.refusals
     }
 
     /// UUID of the database; `None` where there is none yet.

@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use crate::host::{self, BindFailure, Holder, Holding, HostError};
-use crate::model::{Fault, FaultKind, Port};
-use crate::store::StoreError;
+use crate::model::{Fault, FaultKind, Port, masked};
+use crate::store::{LEAST_TOKEN, StoreError, TokenFileError};
 use crate::text::{self, Message};
 
 use FaultKind::{Denied, Exists, Internal, NotFound, Precondition, Unavailable, Usage};
@@ -122,6 +122,19 @@ pub async fn taken_address_fault(address: SocketAddr) -> Fault {
     Fault::new(Precondition, message)
 }
 
+/// The fault of a token file that is of no use.
+pub fn token_file_fault(error: &TokenFileError) -> Fault {
+    let message = match error {
+        TokenFileError::Unreadable { path, .. } => text::access::token_unreadable(path.display()),
+        TokenFileError::TooOpen { path } => text::access::token_too_open(path.display()),
+        TokenFileError::NoToken { path } => {
+            text::access::token_unusable(path.display(), LEAST_TOKEN)
+        }
+        TokenFileError::Unwritable { path, .. } => text::access::token_unwritable(path.display()),
+    };
+    Fault::caused(Usage, message, error)
+}
+
 /// What could be learnt about who listens on a port.
 enum Seen {
     Named(String),
@@ -152,7 +165,7 @@ async fn holder_of(port: Port) -> Seen {
 /// one line, because it is anybody's and ends up in the log.
 fn holder_name(holder: &Holder) -> String {
     const LONGEST: usize = 60;
-    let command = holder.command.as_deref().unwrap_or("?");
+    let command = masked(holder.command.as_deref().unwrap_or("?"));
     let mut shown = String::new();
     for c in command.chars().take(LONGEST) {
         match c.is_control() {

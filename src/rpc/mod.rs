@@ -24,6 +24,7 @@ pub use client::{
     ActionProgress, Client, ClientError, EventStream, ServiceProgress, ShutdownStream,
 };
 pub use router::router;
+pub use status::refusal;
 
 /// Counts the incompatible changes of `pmctl.v1.Control`.
 pub const API_VERSION: u32 = 1;

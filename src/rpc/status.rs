@@ -75,6 +75,19 @@ pub(super) fn status(fault: &Fault) -> Status {
     Status::with_error_details(code, cut(&fault.to_string(), MAX_SENTENCE), details)
 }
 
+/// The whole answer that refuses a call before any method is reached: PERMISSION_DENIED and the
+/// like by the kind of `fault`, or UNAUTHENTICATED where it is who calls that is not known.
+pub fn refusal(fault: &Fault, is_unauthenticated: bool) -> http::Response<axum::body::Body> {
+    let refused = status(fault);
+    match is_unauthenticated {
+        true => {
+            let details = bytes::Bytes::copy_from_slice(refused.details());
+            Status::with_details(Code::Unauthenticated, refused.message(), details).into_http()
+        }
+        false => refused.into_http(),
+    }
+}
+
 /// The fault that pmctl put into a status; `None` for a status that anything else made.
 pub(super) fn fault(status: &Status) -> Option<Fault> {
     let info = status.get_details_error_info().filter(|info| info.domain == DOMAIN)?;
@@ -157,6 +170,19 @@ mod tests {
             headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
         assert!(bytes < 8 * 1024, "{bytes}");
         assert!(there_and_back(&fault).is_some_and(|read| read.causes.len() == MAX_CAUSES));
+    }
+
+    #[test]
+    fn a_refusal_of_an_unknown_caller_says_so_and_keeps_its_fault() {
+        let fault = Fault::new(FaultKind::Denied, text::access::token_wrong());
+        for (is_unauthenticated, code) in
+            [(true, Code::Unauthenticated), (false, Code::PermissionDenied)]
+        {
+            let answer = refusal(&fault, is_unauthenticated);
+            let read = Status::from_header_map(answer.headers());
+            assert_eq!(read.as_ref().map(Status::code), Some(code));
+            assert_eq!(read.and_then(|status| super::fault(&status)), Some(fault.clone()));
+        }
     }
 
     #[test]

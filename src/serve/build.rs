@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::access::{ControlTls, ControlToken, introduction};
 use super::control::{ControlBindError, ControlListener};
 use super::demo::DemoPlan;
 use super::proxies::Proxies;
 use super::server::Server;
-use crate::config::{LimitSettings, Settings};
+use crate::config::{AccessSettings, LimitSettings, Settings};
 use crate::host::{self, clock};
 use crate::lifecycle::Stop;
 use crate::model::{
@@ -42,6 +43,9 @@ pub struct Prepared {
     pub(super) store: Store,
     pub(super) location: Location,
     pub(super) node: NodeName,
+    // Goes before the lock: the next server's token file is not this one's to remove.
+    pub(super) token: ControlToken,
+    pub(super) access: AccessSettings,
     pub(super) lock: OwnerLock,
     pub(super) writer: WriterLock,
     pub(super) control: ControlListener,
@@ -62,9 +66,12 @@ pub async fn prepare(
     stop: Stop,
 ) -> Result<Option<Prepared>, Fault> {
     let listen = settings.serve.listen;
-    if !listen.ip().is_loopback() {
-        return Err(Fault::usage(text::serve::control_address_not_loopback(listen)));
+    let access = &settings.serve.access;
+    let tls = ControlTls::of(access.tls.as_ref())?;
+    if tls.is_none() && !listen.ip().to_canonical().is_loopback() {
+        return Err(Fault::usage(text::access::listen_without_tls("--listen", listen)));
     }
+    let introduce = introduction(access)?;
     let descriptors = Descriptors::share(host::raise_descriptor_limit().map(|limit| limit.now));
     let location = Location::from_url(&settings.database_url).map_err(store_fault)?;
     let node = settings.node_name.clone();
@@ -78,6 +85,7 @@ pub async fn prepare(
     // Before the database is touched: where this fails, nothing was made or repaired.
     let mut demo_notes = Vec::new();
     let control = bind_control(listen, demo.is_some(), &mut demo_notes).await?;
+    let control = control.with(introduce, tls.as_ref().map(|tls| tls.acceptor.clone()));
     let store = Store::open_as_owner(&location, &lock).await.map_err(store_fault)?;
     // Direct writers wait until the rows they change are read and served: none falls between.
     let writer = tokio::select! {
@@ -89,6 +97,8 @@ pub async fn prepare(
         }
     };
     recover(&store, &node).await?;
+    // Before the URL is known to anyone: whoever finds the server finds its token.
+    let token = ControlToken::prepare(settings, &location, &node, tls.as_ref())?;
     let url = control.url();
     lock.set_url(&url).map_err(store_fault)?;
 
@@ -139,6 +149,8 @@ pub async fn prepare(
         store,
         location,
         node,
+        token,
+        access: access.clone(),
         lock,
         writer,
         control,

@@ -46,6 +46,11 @@ impl Proxies {
         Self { plane, via, control, running, max_listeners }
     }
 
+    /// Whether one of these proxies sent a request with these fields.
+    pub(super) fn sent(&self, headers: &http::HeaderMap) -> bool {
+        self.via.is_of_any_service_in(headers)
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }

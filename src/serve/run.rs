@@ -44,11 +44,25 @@ impl Prepared {
                 return Err(fault);
             }
         };
-        let Self { server, ops, store, node, mut lock, writer, control, stop, lang, .. } = self;
+        let Self { server, ops, store, node, token, access, mut lock, .. } = self;
+        let Self { writer, control, stop, lang, .. } = self;
         // Its directory goes when this function ends, after the database is closed.
         let _demo = self.demo;
         let router = api::router(ops.clone()).merge(rpc::router(ops.clone()));
-        let router = api::guarded(router, control.address());
+        let of_own = server.clone();
+        let guard = api::Guard {
+            own: api::Own {
+                address: control.address(),
+                names: access.control_names,
+                is_tls: access.tls.is_some(),
+            },
+            token: token.token.clone(),
+            open_metrics: access.open_metrics,
+            is_own: Arc::new(move |headers| of_own.proxies.sent(headers)),
+            grpc: rpc::refusal,
+            ops: ops.clone(),
+        };
+        let router = api::guarded(router, guard);
         let close_control = CancellationToken::new();
         let closed = close_control.clone().cancelled_owned();
         let control = tasks.spawn("control", Importance::Vital, control.run(router, closed));
@@ -68,6 +82,7 @@ impl Prepared {
             server,
             store,
             node,
+            token,
             lock,
             control,
             close_control,

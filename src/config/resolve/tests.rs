@@ -89,7 +89,7 @@ fn every_mistake_of_every_place_is_reported_at_once_with_its_place() {
             "choice-invalid",
             "duration-invalid",
             "duration-out-of-bounds",
-            "listen-not-loopback",
+            "listen-without-tls",
             "number-invalid",
             "port-range-reversed",
             "setting-type-wrong",

@@ -127,7 +127,7 @@ fn greeting() -> Router {
             database_uuid: Some("u-u-i-d".to_owned()),
         };
         let phase = pb::Phase::Ready.into();
-        Ok(pb::GetServerResponse { api_version: 1, server: Some(server), phase })
+        Ok(pb::GetServerResponse { api_version: 1, server: Some(server), phase, limited: false })
     })
 }
 
