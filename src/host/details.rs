@@ -6,9 +6,9 @@ use crate::model::{HolderDetails, Port};
 
 use super::{Holder, platform};
 
-/// What is known of each holder beyond who it is, in the given order. One pass over the sockets for
-/// all. Of a process that is gone, or is another one by now, nothing is told. Blocks, some
-/// milliseconds.
+/// What is known of each holder beyond who it is, in the given order. Its ports are all it listens
+/// on: whoever asks takes out those it asked about. One list of the sockets for all. Of a process
+/// that is gone, or is another one by now, nothing is told. Blocks, some milliseconds.
 pub fn details(holders: &[Holder]) -> Vec<HolderDetails> {
     platform::details(holders)
 }
@@ -25,8 +25,8 @@ pub fn own_line() -> BTreeSet<u32> {
     platform::own_line()
 }
 
-/// Whether nobody may end that process: init (also that of a pid namespace), a kernel thread, or a
-/// part of the system itself (Windows: 0 and 4).
+/// Whether nobody may end that process: init, a kernel thread, or the system itself (Windows: 0 and
+/// 4).
 pub fn is_untouchable(pid: u32) -> bool {
     platform::is_untouchable(pid)
 }

@@ -41,5 +41,5 @@ pub fn overflow_uid() -> u32 {
 /// `/etc/passwd` and `/etc/group` say. A name in digits is also a gid. `None`: there is no such
 /// group, or it cannot be told.
 pub fn is_in_group(uid: u32, name: &str) -> Option<bool> {
-    platform::is_in_group(uid, name)
+    super::user::is_in_group(uid, name)
 }

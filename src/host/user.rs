@@ -1,5 +1,10 @@
 //! Names of users and of this machine.
 
+#[cfg(unix)]
+use std::collections::BTreeMap;
+#[cfg(target_os = "linux")]
+use std::path::PathBuf;
+
 /// The name of the user this process runs as; the uid in digits where it has no name.
 #[cfg(unix)]
 pub fn current_user_name() -> String {
@@ -19,10 +24,19 @@ pub fn hostname() -> String {
     if name.is_empty() { "localhost".to_owned() } else { name }
 }
 
-/// The names of the users this machine knows itself. Users of a directory service have none here:
-/// asking one could take seconds.
+/// The users this machine knows itself. Users of a directory service are not among them: asking one
+/// could take seconds.
 #[cfg(unix)]
-pub(super) struct UserNames(std::collections::BTreeMap<u32, String>);
+pub(super) struct UserNames(BTreeMap<u32, User>);
+
+#[cfg(unix)]
+struct User {
+    name: String,
+    #[cfg(target_os = "linux")]
+    gid: Option<u32>,
+    #[cfg(target_os = "linux")]
+    home: Option<PathBuf>,
+}
 
 #[cfg(unix)]
 impl UserNames {
@@ -37,25 +51,65 @@ impl UserNames {
     pub(super) fn read() -> Self {
         let users = sysinfo::Users::new_with_refreshed_list().ok();
         let users = users.iter().flatten();
-        Self(users.map(|user| (**user.id(), user.name().to_owned())).collect())
+        Self(users.map(|user| (**user.id(), User { name: user.name().to_owned() })).collect())
     }
 
+    /// Lines of name, password, uid, gid, a comment, home, shell.
     #[cfg(not(target_os = "macos"))]
     fn parse(passwd: &[u8]) -> Self {
-        let mut names = std::collections::BTreeMap::new();
+        let mut users = BTreeMap::new();
         for line in String::from_utf8_lossy(passwd).lines() {
-            let mut fields = line.split(':');
-            let (name, uid) = (fields.next(), fields.nth(1));
-            if let (Some(name), Some(Ok(uid))) = (name, uid.map(str::parse::<u32>)) {
-                names.entry(uid).or_insert_with(|| name.to_owned());
+            let fields: Vec<&str> = line.split(':').collect();
+            let uid = fields.get(2).and_then(|uid| uid.parse::<u32>().ok());
+            if let (Some(name), Some(uid)) = (fields.first(), uid) {
+                users.entry(uid).or_insert_with(|| User {
+                    name: (*name).to_owned(),
+                    #[cfg(target_os = "linux")]
+                    gid: fields.get(3).and_then(|gid| gid.parse().ok()),
+                    #[cfg(target_os = "linux")]
+                    home: fields.get(5).filter(|home| home.starts_with('/')).map(PathBuf::from),
+                });
             }
         }
-        Self(names)
+        Self(users)
     }
 
     pub(super) fn of(&self, uid: u32) -> Option<String> {
-        self.0.get(&uid).cloned()
+        self.0.get(&uid).map(|user| user.name.clone())
     }
+
+    #[cfg(target_os = "linux")]
+    pub(super) fn home_of(&self, uid: u32) -> Option<PathBuf> {
+        self.0.get(&uid)?.home.clone()
+    }
+
+    /// Whether that user is in group `name`, as these lines of name, password, gid and members
+    /// say.
+    #[cfg(target_os = "linux")]
+    fn is_in_group(&self, uid: u32, name: &str, groups: &[u8]) -> Option<bool> {
+        let groups = String::from_utf8_lossy(groups);
+        let groups = || groups.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let gid = |fields: &[&str]| fields.get(2).and_then(|gid| gid.parse::<u32>().ok());
+        let named = groups().find(|fields| fields.first() == Some(&name));
+        let wanted = named.map_or_else(|| name.parse().ok(), |fields| gid(&fields))?;
+        // Of a user that only a directory service knows it cannot be told.
+        let user = self.0.get(&uid)?;
+        let lists = |fields: Vec<&str>| {
+            let members = fields.get(3).copied().unwrap_or_default();
+            gid(&fields) == Some(wanted) && members.split(',').any(|m| m.trim() == user.name)
+        };
+        Some(user.gid == Some(wanted) || groups().any(lists))
+    }
+}
+
+#[cfg(target_os = "linux")]
+pub(super) fn is_in_group(uid: u32, name: &str) -> Option<bool> {
+    UserNames::read().is_in_group(uid, name, &std::fs::read("/etc/group").ok()?)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_in_group(_uid: u32, _name: &str) -> Option<bool> {
+    None
 }
 
 #[cfg(test)]
@@ -71,6 +125,25 @@ mod tests {
         assert_eq!(names.of(0).as_deref(), Some("root"));
         assert_eq!(names.of(99).as_deref(), Some("mysql"));
         assert_eq!(names.of(1), None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_member_is_one_by_primary_group_or_by_the_list() {
+        let users = UserNames::parse(b"a:x:1:10:,,,:/home/a:/bin/sh\nb:x:2:20::/:\nc:x:3:30::x:");
+        let groups = b"staff:x:10:b, c\n#\nempty:x:11:\n12:x:20:\nbroken:x:y:a\n";
+        let is_in = |uid, name| users.is_in_group(uid, name, groups);
+        assert_eq!(is_in(1, "staff"), Some(true), "primary");
+        assert_eq!(is_in(2, "staff"), Some(true), "listed");
+        assert_eq!(is_in(3, "10"), Some(true), "listed, asked by number");
+        assert_eq!(is_in(1, "empty"), Some(false));
+        assert_eq!(is_in(2, "12"), Some(true), "a name in digits comes before a number");
+        assert_eq!(is_in(3, "30"), Some(true), "a primary group without a line");
+        for (uid, name) in [(1, "none"), (1, ""), (9, "staff"), (1, "broken")] {
+            assert_eq!(is_in(uid, name), None, "{uid} {name}");
+        }
+        assert_eq!(users.home_of(1).unwrap(), std::path::Path::new("/home/a"));
+        assert_eq!(users.home_of(3), None);
     }
 
     #[test]

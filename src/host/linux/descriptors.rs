@@ -45,26 +45,28 @@ fn ask(
     found: &mut BTreeMap<u64, BTreeSet<u32>>,
     is_enough: impl Fn(&BTreeMap<u64, BTreeSet<u32>>) -> bool,
 ) {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let Ok(directory) = openat(CWD, format!("/proc/{pid}/fd"), flags, Mode::empty()) else {
-        return;
-    };
-    let Ok(entries) = Dir::read_from(&directory) else { return };
-    for entry in entries {
-        let Ok(entry) = entry else { return };
-        // "socket:[4294967295]" has 19 bytes; longer links are no sockets.
-        let mut buffer = [MaybeUninit::uninit(); 32];
-        let Ok((link, _)) = readlinkat_raw(&directory, entry.file_name(), &mut buffer) else {
-            continue;
-        };
-        let Some(inode) = socket_inode(link) else { continue };
-        if inodes.contains(&inode) {
-            found.entry(inode).or_default().insert(pid);
-            if is_enough(found) {
-                return;
-            }
+    for inode in sockets_of(pid).filter(|inode| inodes.contains(inode)) {
+        found.entry(inode).or_default().insert(pid);
+        if is_enough(found) {
+            return;
         }
     }
+}
+
+/// The inodes of the sockets that a process has open, one for each descriptor; none where it is gone
+/// or may not be seen.
+pub(super) fn sockets_of(pid: u32) -> impl Iterator<Item = u64> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = openat(CWD, format!("/proc/{pid}/fd"), flags, Mode::empty()).ok();
+    let opened = directory.and_then(|fd| Some((Dir::read_from(&fd).ok()?, fd)));
+    opened.into_iter().flat_map(|(entries, directory)| {
+        entries.map_while(Result::ok).filter_map(move |entry| {
+            // "socket:[4294967295]" has 19 bytes; longer links are no sockets.
+            let mut buffer = [MaybeUninit::uninit(); 32];
+            let (link, _) = readlinkat_raw(&directory, entry.file_name(), &mut buffer).ok()?;
+            socket_inode(link)
+        })
+    })
 }
 
 fn socket_inode(link: &[u8]) -> Option<u64> {

@@ -13,30 +13,51 @@ use crate::model::{ProcessIdentity, Timestamp};
 
 /// Of `/proc/PID/stat`.
 #[derive(Debug, PartialEq, Eq)]
-struct Stat {
+pub(super) struct Stat {
+    /// Its program's name, cut to 15 bytes by the kernel.
+    pub(super) name: String,
     state: u8,
+    /// 0 where it has none, or none in this pid namespace.
+    pub(super) parent: u32,
+    /// The kernel's `PF_…`.
+    flags: u64,
     /// Processor time in ticks, user and system together.
     cpu_ticks: u64,
     threads: u64,
     /// In ticks since boot.
-    start_time: u64,
+    pub(super) start_time: u64,
 }
 
 impl Stat {
+    pub(super) fn of(pid: u32) -> io::Result<Self> {
+        Self::read(&pid.to_string())
+    }
+
     fn read(pid: &str) -> io::Result<Self> {
         let stat = fs::read(format!("/proc/{pid}/stat"))?;
         Self::parse(&stat).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// Whether the kernel itself runs it.
+    pub(super) fn is_kernel_thread(&self) -> bool {
+        const PF_KTHREAD: u64 = 0x0020_0000;
+        self.flags & PF_KTHREAD != 0
     }
 
     /// The command's name is in parentheses and may have anything in it, parentheses and line ends
     /// too: only what follows the last one is to be trusted.
     fn parse(stat: &[u8]) -> Option<Self> {
         let end = stat.iter().rposition(|byte| *byte == b')')?;
-        let rest = std::str::from_utf8(&stat[end + 1..]).ok()?;
+        let begin = stat.iter().position(|byte| *byte == b'(')?;
+        let name = String::from_utf8_lossy(stat.get(begin + 1..end)?).into_owned();
+        let rest = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         // The manual counts fields from 1, and two stand before these.
         let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
         Some(Self {
+            name,
+            parent: u32::try_from(number(4)?).ok()?,
+            flags: number(9)?,
             state: *fields.first()?.as_bytes().first()?,
             cpu_ticks: number(14)?.saturating_add(number(15)?),
             threads: number(20)?,
@@ -44,7 +65,7 @@ impl Stat {
         })
     }
 
-    fn is_dead(&self) -> bool {
+    pub(super) fn is_dead(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x')
     }
 }
@@ -77,7 +98,7 @@ pub(in crate::host) fn own_identity() -> Result<ProcessIdentity, HostError> {
 
 pub(in crate::host) fn identity_of(pid: u32) -> Result<ProcessIdentity, HostError> {
     let here = Here::get()?;
-    let stat = Stat::read(&pid.to_string())
+    let stat = Stat::of(pid)
         .map_err(|source| HostError::Read { what: format!("/proc/{pid}/stat"), source })?;
     Ok(identity(here, pid, &stat))
 }
@@ -95,7 +116,7 @@ pub(in crate::host) fn liveness(identity: &ProcessIdentity) -> Liveness {
     if identity.pid_namespace != here.pid_namespace {
         return Liveness::Unknown;
     }
-    match Stat::read(&identity.pid.to_string()) {
+    match Stat::of(identity.pid) {
         Ok(stat) if stat.is_dead() || stat.start_time != identity.start_time => Liveness::Dead,
         Ok(_) => Liveness::Alive,
         // Gone, or hidden by the mount option `hidepid`: the system still tells the two apart.
@@ -108,6 +129,11 @@ pub(in crate::host) fn liveness(identity: &ProcessIdentity) -> Liveness {
     }
 }
 
+/// Whether its pid counts in the pid namespace of this process.
+pub(super) fn is_in_this_pid_namespace(identity: &ProcessIdentity) -> bool {
+    Here::get().is_ok_and(|here| here.pid_namespace == identity.pid_namespace)
+}
+
 /// What is known of each process that still lives.
 pub(in crate::host) fn describe(pids: &BTreeSet<u32>) -> BTreeMap<u32, Holder> {
     let Ok(here) = Here::get() else { return BTreeMap::new() };
@@ -116,7 +142,7 @@ pub(in crate::host) fn describe(pids: &BTreeSet<u32>) -> BTreeMap<u32, Holder> {
     }
     let (names, booted) = (UserNames::read(), booted_at());
     let describe = |pid: &u32| {
-        let stat = Stat::read(&pid.to_string()).ok().filter(|stat| !stat.is_dead())?;
+        let stat = Stat::of(*pid).ok().filter(|stat| !stat.is_dead())?;
         let uid = effective_uid(*pid);
         let since_boot = stat.start_time.saturating_mul(1000) / auxiliary().ticks_per_second;
         let started = |booted: i64| Some(booted.saturating_add(i64::try_from(since_boot).ok()?));
@@ -221,7 +247,15 @@ mod tests {
         let tail = "S 1 2 2 0 -1 4194560 5 6 7 8 90 10 0 0 20 0 3 0 4711 1000 2 184467";
         for name in ["sleep", "a) R 9 9 9 (b", "\n)", ""] {
             let stat = Stat::parse(format!("42 ({name}) {tail}\n").as_bytes());
-            let expected = Stat { state: b'S', cpu_ticks: 100, threads: 3, start_time: 4711 };
+            let expected = Stat {
+                name: name.to_owned(),
+                state: b'S',
+                parent: 1,
+                flags: 4_194_560,
+                cpu_ticks: 100,
+                threads: 3,
+                start_time: 4711,
+            };
             assert_eq!(stat, Some(expected), "{name:?}");
         }
         for nonsense in [&b""[..], b"42 (sleep", b"42 (sleep)", b"42 (sleep) S 1 2"] {
