@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::context::Ops;
-use crate::model::{Actor, EventAction, Outcome};
+use crate::model::{Actor, EventAction, Fault, Outcome, ServiceName};
 use crate::store::NewEvent;
 use crate::text::Message;
 
@@ -103,6 +103,31 @@ impl Ops {
         }));
     }
 }
+
+impl Ops {
+    /// Passes `fault` on, and writes it down if it says that a target is the control plane.
+    pub(super) fn refusing_control(
+        &self,
+        service: &ServiceName,
+        by: &Actor,
+        fault: Fault,
+    ) -> Fault {
+        if fault.message.code() == CONTROL_TARGET {
+            self.record_refusal(Refusal {
+                subject: service.to_string(),
+                actor: by.clone(),
+                ip: None,
+                uid: None,
+                about: format!("{service}: {}", fault.message),
+                message: fault.message.clone(),
+            });
+        }
+        fault
+    }
+}
+
+/// The code of the fault of a target that is the control address.
+const CONTROL_TARGET: &str = "target-not-control";
 
 /// The place for it in what all operations share.
 pub(super) type Refusals = Mutex<Written>;

@@ -21,7 +21,7 @@ mod status;
 mod stream;
 
 pub use client::{
-    ActionProgress, Client, ClientError, EventStream, ServiceProgress, ShutdownStream,
+    ActionProgress, Client, ClientError, EventStream, ServerTrust, ServiceProgress, ShutdownStream,
 };
 pub use router::router;
 pub use status::refusal;

@@ -56,7 +56,15 @@ impl ControlToken {
         let beside = control_token_path(location, node, state_dir);
         let (made, mut files) = (new_token()?, Vec::new());
         let text = match &settings.token_file {
-            Some(path) => chosen_token(path, made).map_err(failed)?,
+            Some(path) => {
+                let token = chosen_token(path, made).map_err(failed)?;
+                if *path != beside {
+                    // Where clients of this user look by themselves, and where a server that was
+                    // killed may have left one that opens nothing.
+                    files.push(OwnFile::replace(beside.clone(), &token).map_err(failed)?);
+                }
+                token
+            }
             None => {
                 files.push(OwnFile::replace(beside.clone(), &made).map_err(failed)?);
                 made
@@ -213,6 +221,18 @@ mod tests {
         assert!(!users(1000, false, 7).are_trusted(0), "root of a container of users");
         // Everybody without a number looks like that user: it proves nothing even to itself.
         assert!(!users(65_534, true, 65_534).are_trusted(65_534));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_connection_of_this_process_to_itself_is_its_own() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let far = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (near, peer) = listener.accept().unwrap();
+        let own = host::own_uid().unwrap();
+        let seen = standing(near.local_addr().unwrap(), peer, &users(own, true, own));
+        assert_eq!(seen, Standing::OwnSocket);
+        drop(far);
     }
 
     #[test]

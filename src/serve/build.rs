@@ -9,6 +9,7 @@ use super::access::{ControlTls, ControlToken, introduction};
 use super::control::{ControlBindError, ControlListener};
 use super::demo::DemoPlan;
 use super::proxies::Proxies;
+use super::refusals::TellRefusals;
 use super::server::Server;
 use crate::config::{AccessSettings, LimitSettings, Settings};
 use crate::host::{self, clock};
@@ -17,7 +18,7 @@ use crate::model::{
     Actor, EventAction, Fault, FaultKind, NodeName, Outcome, Phase, ServerState, ServerView,
 };
 use crate::ops::{Ops, store_fault, taken_address_fault};
-use crate::proxy::{Limits, Plane, PlaneSettings, WireLimits};
+use crate::proxy::{Control, Limits, Plane, PlaneSettings, WireLimits};
 use crate::store::{
     Acquired, HolderKind, Location, LockHolder, NewEvent, NodeRow, OwnerLock, Store, WriterLock,
 };
@@ -102,7 +103,8 @@ pub async fn prepare(
     let url = control.url();
     lock.set_url(&url).map_err(store_fault)?;
 
-    let plane = start_plane(settings, &descriptors, control.address())?;
+    let refusals = TellRefusals::default();
+    let plane = start_plane(settings, &descriptors, refusals.control(control.address()))?;
     let identity = lock.holder().identity.clone();
     let row = NodeRow {
         name: node.clone(),
@@ -136,6 +138,7 @@ pub async fn prepare(
         started_at,
     ));
     let ops = Ops::in_server(store.clone(), node.clone(), settings.port_range, server.clone());
+    refusals.to(&ops);
     let services = store.services(&node).await.map_err(store_fault)?.len() as u64;
     let mut attention = Vec::new();
     // Two sockets a service where both address families are listened on, a pair a connection.
@@ -285,7 +288,7 @@ async fn bind_control(
 fn start_plane(
     settings: &Settings,
     descriptors: &Descriptors,
-    control: SocketAddr,
+    control: Control,
 ) -> Result<Plane, Fault> {
     let plane = PlaneSettings {
         workers: settings.serve.workers,

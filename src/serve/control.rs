@@ -4,6 +4,7 @@
 //! because a listener must be gone the moment a stop begins while the streams that show the stop
 //! go on.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::{Pin, pin};
@@ -101,6 +102,12 @@ pub struct ControlListener {
     head_timeout: Duration,
     introduce: Introduce,
     tls: Option<TlsAcceptor>,
+}
+
+impl fmt::Debug for ControlListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ControlListener({})", self.url())
+    }
 }
 
 impl ControlListener {

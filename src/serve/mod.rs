@@ -16,6 +16,7 @@ mod force;
 mod observer;
 mod progress;
 mod proxies;
+mod refusals;
 mod run;
 mod server;
 mod shutdown;

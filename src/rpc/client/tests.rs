@@ -358,7 +358,7 @@ async fn what_is_no_control_url_is_refused_before_any_connection() {
     for url in [
         "",
         "127.0.0.1:3000",
-        "https://127.0.0.1:3000",
+        "ftp://127.0.0.1:3000",
         "http://127.0.0.1:3000/x",
         "http://127.0.0.1:3000?x",
         "http://127.0.0.1:0",
@@ -373,6 +373,7 @@ async fn what_is_no_control_url_is_refused_before_any_connection() {
         ("http://127.0.0.1:3000", "http://127.0.0.1:3000/"),
         ("http://[::1]:3000/", "http://[::1]:3000/"),
         ("http://localhost", "http://localhost:80/"),
+        ("https://localhost", "https://localhost:443/"),
     ] {
         let made = origin(url).map(|origin| origin.uri().map(|uri| uri.to_string()));
         assert!(matches!(&made, Ok(Ok(made)) if made == uri), "{url}: {uri}");
