@@ -46,8 +46,7 @@ impl Own {
 /// Whether a request is addressed to `own` and, if a page made it, to the page's own listener.
 pub(super) fn verdict(own: &Own, uri: &Uri, headers: &HeaderMap) -> Result<(), Message> {
     let url = || format!("{}://{}", own.scheme(), own.address);
-    let host_denied =
-        |shown: &str| text::control::host_not_allowed(shown.escape_debug(), own.address, url());
+    let host_denied = |said: &str| text::control::host_not_allowed(shown(said), own.address, url());
     // HTTP/2 says it in `:authority`, HTTP/1 in `Host`, and either may say it twice.
     let in_target = uri.authority().map(Authority::as_str);
     let in_field = one(headers, &HOST).map_err(host_denied)?;
@@ -59,7 +58,7 @@ pub(super) fn verdict(own: &Own, uri: &Uri, headers: &HeaderMap) -> Result<(), M
             return Err(host_denied(host));
         }
     }
-    let origin_denied = |shown: &str| text::control::origin_not_allowed(shown.escape_debug());
+    let origin_denied = |said: &str| text::control::origin_not_allowed(shown(said));
     match one(headers, &ORIGIN).map_err(origin_denied)? {
         Some(origin) => match origin.split_once("://") {
             Some((scheme, host)) if scheme == own.scheme() && is_own(own, host) => Ok(()),
@@ -67,6 +66,17 @@ pub(super) fn verdict(own: &Own, uri: &Uri, headers: &HeaderMap) -> Result<(), M
         },
         None => Ok(()),
     }
+}
+
+/// What a request called, on one line, not too long, and without what stands before an `@`: it ends
+/// up in answers and events, and may be a password.
+fn shown(said: &str) -> String {
+    const LONGEST: usize = 200;
+    let shown = match said.rsplit_once('@') {
+        Some((_, host)) => format!("***@{host}"),
+        None => said.to_owned(),
+    };
+    shown.escape_debug().take(LONGEST).collect()
 }
 
 /// The value of a field that stands there once or not at all; otherwise what to show of it.
@@ -212,6 +222,14 @@ mod tests {
         assert_eq!(code(OWN, "/", &[(HOST, OWN), (HOST, OWN)]), HOST_DENIED, "twice");
         assert_eq!(code(OWN, "http://evil.example:3000/", &[(HOST, OWN)]), HOST_DENIED);
         assert_eq!(code(OWN, "http://localhost:3000/", &[(HOST, "evil.example")]), HOST_DENIED);
+    }
+
+    #[test]
+    fn a_password_in_a_host_is_not_repeated() {
+        assert_eq!(shown("ann:s3cret@localhost:3000"), "***@localhost:3000");
+        assert_eq!(shown("http://ann:s3\n@b@c"), "***@c");
+        assert_eq!(shown("a\nb"), "a\\nb");
+        assert_eq!(shown(&"a".repeat(60_000)).len(), 200);
     }
 
     #[test]

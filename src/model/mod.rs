@@ -34,7 +34,7 @@ pub use kill::{
     Bindable, EndSignal, HolderDetails, Keeper, KillItem, KillProgress, KillReport, KillRequest,
     ParentView, PortAction,
 };
-pub use mask::{masked, program_only};
+pub use mask::{masked, program_only, without_users};
 pub use name::{NodeName, ServiceName, TargetName};
 pub use port::{Port, PortChoice, PortRange, parse_ports};
 pub use report::{

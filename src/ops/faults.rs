@@ -198,6 +198,8 @@ mod tests {
         };
         let name = holder_name(&holder("evil\n\u{1b}[31m"));
         assert_eq!(name, "evil\\n\\u{1b}[31m (pid 7, user ann)");
+        let secret = holder_name(&holder("app --password s3cret http://ann:s3cret@h/"));
+        assert_eq!(secret, "app --password *** http://***@h/ (pid 7, user ann)");
         assert!(holder_name(&holder(&"订".repeat(61))).starts_with(&"订".repeat(60)));
     }
 }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::model::{Fault, FaultKind};
+use crate::model::{Fault, FaultKind, without_users};
 use crate::text::{self, Message};
 
 /// Whose reasons these are.
@@ -111,8 +111,10 @@ pub(super) fn foreign(status: &Status) -> Fault {
     Fault::new(kind(status.code()), text::control::said_by_server(words))
 }
 
-/// `text`, or as much of it as fits into `max` bytes with an ellipsis.
+/// `text`, or as much of it as fits into `max` bytes with an ellipsis; without the passwords of URLs,
+/// which a sentence that quotes what was sent may have in it.
 fn cut(text: &str, max: usize) -> String {
+    let text = &without_users(text);
     if text.len() <= max {
         return text.to_owned();
     }
@@ -188,6 +190,7 @@ mod tests {
     #[test]
     fn text_is_cut_between_characters() {
         assert_eq!(cut("abcdef", 6), "abcdef");
+        assert_eq!(cut("`http://a:b@c`", 99), "`http://***@c`");
         assert_eq!(cut("abcdefg", 6), "abc…");
         assert_eq!(cut("a长长长", 8), "a长…");
     }

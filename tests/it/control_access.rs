@@ -449,3 +449,60 @@ fn nothing_reaches_a_control_port_on_every_address_through_a_proxy() {
     }
     pmctl.ok(&["shutdown"]);
 }
+
+#[test]
+fn no_credential_is_in_any_answer_event_or_log() {
+    let (pmctl, upstream) = (Pmctl::new(), Upstream::echo());
+    let server = pmctl.serve_with(&["-vv"]);
+    let port = free_port();
+    let address = upstream.address();
+    pmctl.add("web", port, &format!("http://ann:s3cret@{address}"));
+    let mut said = Wire::to(port).get("/?password=s3cret").seen()["fields"].to_string();
+    assert!(said.contains("Basic "), "the credentials are sent to the target: {said}");
+    said.clear();
+    // Whatever is wrong with it, what was sent is not said again.
+    let wrong = [
+        r#"{"name":"x","port":1,"targets":{"a":"ftp://ann:s3cret@b"}}"#,
+        r#"{"name":"x","port":1,"targets":{"a":"http://ann:s3cret@b:99999"}}"#,
+        r#"{"name":"x","port":1,"targets":{"a":"http://ann:s3cret@b/?q"}}"#,
+        r#"{"name":"x","port":1,"targets":"http://ann:s3cret@b"}"#,
+        r#"{"name":"x","port":"http://ann:s3cret@b","targets":{}}"#,
+    ];
+    for body in wrong {
+        let mut wire = server.connect();
+        let (control, length) = (server.control(), body.len());
+        wire.send(format!(
+            "POST /api/services HTTP/1.1\r\nHost: {control}\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        ));
+        let answer = wire.response();
+        assert_eq!(answer.status, 400, "{body}: {answer:?}");
+        said.push_str(&format!("{body}\n -> {}\n", answer.text()).replace(body, ""));
+    }
+    let host = "Host: ann:s3cret@localhost\r\nAuthorization: Bearer s3cret\r\n";
+    said.push_str(&ask(&server, "GET", "/api/status?token=s3cret", host).2);
+    said.push_str(&ask(&server, "GET", "/api/status", "Authorization: Bearer s3cret\r\n").2);
+    refusal(&pmctl, &["localhost"]);
+    for path in ["/api/services", "/api/status", "/api/events", "/metrics", "/api/ports/status"] {
+        said.push_str(&server.get(path).text());
+    }
+    for args in [
+        &["service", "show", "web"][..],
+        &["-vv", "service", "list"],
+        &["-o", "json", "service", "list"],
+        &["events", "-n", "1000"],
+        &["ports", "status"],
+        &["-vv", "--server", "http://ann:s3cret@127.0.0.1:1", "status"],
+        &["--database-url", "postgres://ann:s3cret@h/x", "status"],
+    ] {
+        said.push_str(&pmctl.run(args).all());
+    }
+    said.push_str(&server.all_output());
+    let token = read(&token_path(&pmctl));
+    for secret in ["s3cret", "YW5uOnMzY3JldA", token.trim()] {
+        let at = said.lines().find(|line| line.contains(secret));
+        assert!(at.is_none(), "`{secret}` was said: {at:?}");
+    }
+    let log = server.stop();
+    assert!(!log.contains("s3cret") && !log.contains(token.trim()), "{log}");
+}
