@@ -73,19 +73,19 @@ impl Control for Face {
     ) -> Answer<pb::GetServerResponse> {
         let live = self.live().map_err(refuse)?;
         let server = live.server();
-        let limited = access(&request) == Access::Greeting;
+        let access = access(&request);
         Ok(Response::new(pb::GetServerResponse {
             api_version: API_VERSION,
-            server: Some(match limited {
-                true => pb::Server {
+            server: Some(match access {
+                Access::Greeting => pb::Server {
                     state: pb::ServerState::from(server.state).into(),
                     database_uuid: server.database_uuid,
                     ..pb::Server::default()
                 },
-                false => (&server).into(),
+                Access::Reading | Access::Full => (&server).into(),
             }),
             phase: pb::Phase::from(live.phase()).into(),
-            limited,
+            limited: access < Access::Full,
         }))
     }
 

@@ -80,8 +80,9 @@ impl Client {
         greeting.unwrap_or(Err(ClientError::Unresponsive { after: timeout }))
     }
 
-    /// Whether the server does not know the caller: it has told its state and the UUID of its
-    /// database, and refuses every call until [`Client::authorize`] has shown it a token.
+    /// Whether the server does not know the caller well enough: it refuses changes, or every call,
+    /// until [`Client::authorize`] has shown it a token. Who may not even read has been told its
+    /// state and the UUID of its database, and nothing else.
     pub fn is_limited(&self) -> bool {
         self.is_limited
     }
