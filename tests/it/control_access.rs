@@ -423,6 +423,19 @@ fn off_loopback_there_is_tls_and_a_remote_caller_needs_the_token() {
 }
 
 #[test]
+fn a_loopback_listener_may_have_tls_and_the_command_line_finds_it_by_itself() {
+    let (pmctl, identity) = (Pmctl::new(), TlsIdentity::new());
+    let [chain, key, _] = identity.write(pmctl.dir());
+    let server = Server::spawn(&pmctl, &[], &["--tls-cert", &chain, "--tls-key", &key]);
+    pmctl.ok(&["status", "--wait", "ready", "--timeout", "60s"]);
+    pmctl.add("web", free_port(), "http://127.0.0.1:9");
+    assert_eq!(pmctl.json(&["service", "list"])["source"], "server");
+    let by_name = format!("https://localhost:{}", server.control().port());
+    assert_eq!(pmctl.json(&["--server", &by_name, "status"])["source"], "server");
+    server.stop();
+}
+
+#[test]
 fn nothing_reaches_a_control_port_on_every_address_through_a_proxy() {
     let (pmctl, identity) = (Pmctl::new(), TlsIdentity::new());
     let server = tls_server(&pmctl, &identity);
