@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 
-use crate::model::{ActionReport, Fault, FaultKind, without_users};
+use crate::model::{ActionReport, Fault, FaultKind, KillReport, without_users};
 
 /// What a handler gives back: a document, or the reason why there is none.
 pub(super) type Answer<T> = Result<Json<T>, Failure>;
@@ -67,6 +67,14 @@ impl IntoResponse for Failure {
 /// The report on a call about one service: its fault, if it has one, is the answer.
 pub(super) fn single(report: ActionReport) -> Answer<ActionReport> {
     match report.services.iter().find_map(|item| item.fault.clone()) {
+        Some(fault) => Err(fault.into()),
+        None => Ok(Json(report)),
+    }
+}
+
+/// The report on a call about one port, likewise.
+pub(super) fn single_port(report: KillReport) -> Answer<KillReport> {
+    match report.ports.iter().find_map(|item| item.fault.clone()) {
         Some(fault) => Err(fault.into()),
         None => Ok(Json(report)),
     }

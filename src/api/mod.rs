@@ -13,6 +13,7 @@
 mod access;
 mod answer;
 mod body;
+mod freeing;
 mod guard;
 mod metrics;
 mod probe;

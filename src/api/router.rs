@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::answer::{Answer, Failure, refusal, single};
 use super::body::{Body, MAX_BODY, NoBody, ServiceBody, SwitchBody};
-use super::probe;
+use super::{freeing, probe};
 use crate::model::{
     Access, ActionReport, Actor, Caller, Event, EventsReport, Fault, FaultKind, NewService,
     PortsReport, Selection, ServiceName, ServicesReport, StatusReport, parse_ports,
@@ -32,6 +32,8 @@ pub fn router(ops: Ops) -> Router {
     let routes = Router::new()
         .route("/api/status", get(status))
         .route("/api/ports/status", get(ports))
+        .route("/api/ports/{port}/kill", post(freeing::kill))
+        .route("/api/cleanup", post(freeing::cleanup))
         .route("/api/events", get(events))
         .route("/api/services", get(services).post(add))
         .route("/api/services/{name}", delete(remove))
@@ -69,9 +71,9 @@ async fn wrong_method(request: Request) -> Response {
 }
 
 /// Who calls; the accept loop puts it into every request.
-type By = Option<Extension<Caller>>;
+pub(super) type By = Option<Extension<Caller>>;
 
-fn actor(by: By) -> Actor {
+pub(super) fn actor(by: By) -> Actor {
     by.map_or_else(|| Actor::Control("unknown".to_owned()), |Extension(caller)| caller.actor())
 }
 
@@ -79,18 +81,24 @@ fn actor(by: By) -> Actor {
 type Name = Result<Path<String>, PathRejection>;
 
 fn name(path: Name) -> Result<ServiceName, Fault> {
+    path_part(path)?.parse().map_err(Fault::usage)
+}
+
+/// The one part of a path that varies, percent-decoded.
+pub(super) fn path_part(path: Result<Path<String>, PathRejection>) -> Result<String, Fault> {
     let unreadable = |reason: String| Fault::usage(text::control::path_not_readable(reason));
-    let Path(name) = path.map_err(|rejection| match rejection {
+    let Path(part) = path.map_err(|rejection| match rejection {
         PathRejection::FailedToDeserializePathParams(error) => match error.kind() {
             ErrorKind::InvalidUtf8InPathParam { .. } => unreadable("it is not UTF-8".to_owned()),
             _ => unreadable(error.body_text()),
         },
         other => unreadable(other.body_text()),
     })?;
-    name.parse().map_err(Fault::usage)
+    Ok(part)
 }
 
-fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Fault> {
+/// The query of a URL, whole.
+pub(super) fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Fault> {
     let Query(query) = query.map_err(|rejection| {
         let reason = match &rejection {
             QueryRejection::FailedToDeserializeQueryString(error) => {

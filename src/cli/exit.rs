@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::model::{ActionReport, FaultKind};
+use crate::model::{ActionReport, CleanupReport, Fault, FaultKind, KillReport};
 
 /// How pmctl ends.
 ///
@@ -94,11 +94,30 @@ impl From<FaultKind> for ExitCode {
     }
 }
 
+/// The worst of several faults.
+fn worst<'a>(faults: impl Iterator<Item = &'a Option<Fault>>) -> ExitCode {
+    faults.flatten().map(|fault| fault.kind.into()).fold(ExitCode::Success, ExitCode::worst)
+}
+
 impl From<&ActionReport> for ExitCode {
     /// The worst of what became of the services.
     fn from(report: &ActionReport) -> Self {
-        let faults = report.services.iter().filter_map(|item| item.fault.as_ref());
-        faults.map(|fault| fault.kind.into()).fold(Self::Success, Self::worst)
+        worst(report.services.iter().map(|item| &item.fault))
+    }
+}
+
+impl From<&KillReport> for ExitCode {
+    /// The worst of what became of the ports.
+    fn from(report: &KillReport) -> Self {
+        worst(report.ports.iter().map(|item| &item.fault))
+    }
+}
+
+impl From<&CleanupReport> for ExitCode {
+    /// The worst of what became of the services and of the servers that died.
+    fn from(report: &CleanupReport) -> Self {
+        let nodes = report.nodes.iter().map(|node| &node.fault);
+        worst(nodes.chain(report.services.iter().map(|item| &item.fault)))
     }
 }
 

@@ -9,10 +9,12 @@
 
 pub mod args;
 mod backend;
+mod cleanup;
 mod context;
 mod events;
 mod exit;
 mod help;
+mod kill;
 mod logging;
 mod ports;
 mod render;

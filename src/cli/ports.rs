@@ -7,6 +7,7 @@ use super::args::{PortsCommand, Wait, WaitForPorts};
 use super::backend::Need;
 use super::context::Context;
 use super::exit::ExitCode;
+use super::kill;
 use crate::model::{Fault, FaultKind, Port, PortsReport};
 use crate::text;
 
@@ -27,6 +28,7 @@ pub(super) async fn run(context: &Context<'_>, command: PortsCommand) -> Result<
         PortsCommand::Status { ports, watch: true } => {
             watch(context, ports.unwrap_or_default()).await
         }
+        PortsCommand::Kill(request) => kill::run(context, &request).await,
         PortsCommand::Wait { ports, wait } => wait_for(context, ports, wait).await,
     }
 }

@@ -6,7 +6,7 @@ use super::args::{self, Command, Early};
 use super::context::Context;
 use super::exit::ExitCode;
 use super::render::{Output, Style};
-use super::{events, help, ports, serve, service, status};
+use super::{cleanup, events, help, ports, serve, service, status};
 use crate::config::{Settings, Surroundings};
 use crate::host::clock;
 use crate::model::{Fault, FaultKind};
@@ -76,6 +76,7 @@ async fn carry_out(
     match command {
         Command::Service(command) => service::run(&context, command).await,
         Command::Ports(command) => ports::run(&context, command).await,
+        Command::Cleanup(request) => cleanup::run(&context, &request).await,
         Command::Events { limit, follow } => events::run(&context, limit, follow).await,
         Command::Status { wait } => status::status(&context, wait).await,
         Command::Shutdown { wait } => status::shutdown(&context, wait).await,

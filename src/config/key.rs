@@ -47,6 +47,8 @@ pub enum Key {
     ShutdownTimeout,
     /// Bound of one service's drain.
     ServiceTimeout,
+    /// What a start does about a taken port.
+    OnConflict,
     /// Range of `--port auto`.
     PortRange,
     /// Threads of the data plane.
@@ -112,6 +114,7 @@ impl Key {
         Self::NodeName,
         Self::ShutdownTimeout,
         Self::ServiceTimeout,
+        Self::OnConflict,
         Self::PortRange,
         Self::Workers,
         Self::HeaderTimeout,
@@ -176,6 +179,9 @@ impl Key {
                 "PMCTL_SERVICE_TIMEOUT",
                 Some(("server", "service_timeout", Text)),
             ),
+            Self::OnConflict => {
+                (Some("--on-conflict"), "PMCTL_ON_CONFLICT", Some(("server", "on_conflict", Text)))
+            }
             Self::PortRange => (None, "PMCTL_PORT_RANGE", Some(("server", "port_range", Text))),
             Self::Workers => (None, "PMCTL_WORKERS", Some(("server", "workers", Number))),
             Self::HeaderTimeout => {

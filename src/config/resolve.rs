@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::layers::{Layers, Origin, Written};
 use super::settings::{
-    AccessSettings, ColorChoice, LimitSettings, LogFormat, LogLevel, LogSettings, OutputFormat,
+    AccessSettings, ColorChoice, LimitSettings, LogFormat, LogLevel, LogSettings, OnConflict, OutputFormat,
     ServeSettings, Settings,
 };
 use super::{ConfigError, Flags, Key, Surroundings, dirs, file, parse};
@@ -64,7 +64,7 @@ impl Settings {
             ca_file: resolver.path(Key::Ca, around),
             direct: resolver.get(Key::Direct, false, parse::switch),
             no_fallback: resolver.get(Key::NoFallback, false, parse::switch),
-            timeout: resolver.duration(Key::Timeout, secs(5), millis(10), DAY),
+            timeout: resolver.duration(Key::Timeout, secs(5), millis(1), DAY),
             output: resolver.get(Key::Output, OutputFormat::default(), |w| {
                 let words = [("table", OutputFormat::Table), ("json", OutputFormat::Json)];
                 parse::choice(w, &words)
@@ -212,6 +212,11 @@ impl Resolver {
             access: self.access(listen, around),
             shutdown_timeout: self.duration(Key::ShutdownTimeout, secs(30), millis(100), DAY),
             service_timeout: self.duration(Key::ServiceTimeout, secs(10), Duration::ZERO, DAY),
+            on_conflict: self.get(Key::OnConflict, OnConflict::default(), |written| {
+                use OnConflict::{Fail, KillResidue, Wait};
+                let words = [("fail", Fail), ("wait", Wait), ("kill-residue", KillResidue)];
+                parse::choice(written, &words)
+            }),
             workers: self.get(Key::Workers, around.cpus.clamp(1, 1_024), |written| {
                 parse::number(written, 1, 1_024)
             }),

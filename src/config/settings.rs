@@ -68,6 +68,18 @@ impl LogLevel {
     }
 }
 
+/// What a start does about a service whose port somebody has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnConflict {
+    /// The service is failed, with the holder named.
+    #[default]
+    Fail,
+    /// The server is not ready before the port is free.
+    Wait,
+    /// Holders that an unclean server of this database left are ended; for others as `Fail`.
+    KillResidue,
+}
+
 /// The log of `pmctl serve`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogSettings {
@@ -121,6 +133,8 @@ pub struct ServeSettings {
     pub shutdown_timeout: Duration,
     /// Bound of one service's drain: 10 s, bounds 0 to 24 h.
     pub service_timeout: Duration,
+    /// What is done about a taken port.
+    pub on_conflict: OnConflict,
     /// Threads of the data plane: the number of CPUs, bounds 1 to 1,024.
     pub workers: usize,
     /// Bounds of the data plane.
@@ -146,7 +160,7 @@ pub struct Settings {
     pub direct: bool,
     /// Never go to the database.
     pub no_fallback: bool,
-    /// Bound of one control call, on streams of silence: 5 s, bounds 10 ms to 24 h.
+    /// Bound of one control call, on streams of silence: 5 s, bounds 1 ms to 24 h.
     pub timeout: Duration,
     /// How results are written.
     pub output: OutputFormat,

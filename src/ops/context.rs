@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OwnedMutexGuard;
 
 use super::live::Live;
+use super::machine::{Machine, ThisMachine};
 use super::refusals::Refusals;
 use crate::host::clock;
 use crate::model::{
@@ -33,6 +34,7 @@ struct Inner {
     node: NodeName,
     auto_ports: PortRange,
     backing: Backing,
+    machine: Arc<dyn Machine>,
     turns: Mutex<HashMap<ServiceId, Arc<tokio::sync::Mutex<()>>>>,
     refusals: Refusals,
 }
@@ -50,7 +52,7 @@ impl Ops {
         auto_ports: PortRange,
         live: Arc<dyn Live>,
     ) -> Self {
-        Self::new(Some(store), node, auto_ports, Backing::Live(live))
+        Self::new(Some(store), node, auto_ports, Backing::Live(live), Arc::new(ThisMachine))
     }
 
     /// Operations on the database and this machine. Without a `store` (there is no database yet)
@@ -61,12 +63,31 @@ impl Ops {
         auto_ports: PortRange,
         facts: DirectFacts,
     ) -> Self {
-        Self::new(store, node, auto_ports, Backing::Direct(Box::new(facts)))
+        let backing = Backing::Direct(Box::new(facts));
+        Self::new(store, node, auto_ports, backing, Arc::new(ThisMachine))
     }
 
-    fn new(store: Option<Store>, node: NodeName, auto_ports: PortRange, backing: Backing) -> Self {
+    fn new(
+        store: Option<Store>,
+        node: NodeName,
+        auto_ports: PortRange,
+        backing: Backing,
+        machine: Arc<dyn Machine>,
+    ) -> Self {
         let (turns, refusals) = (Mutex::default(), Refusals::default());
-        Self(Arc::new(Inner { store, node, auto_ports, backing, turns, refusals }))
+        Self(Arc::new(Inner { store, node, auto_ports, backing, machine, turns, refusals }))
+    }
+
+    /// The same operations on a machine made up for a test. Before they are cloned.
+    #[cfg(test)]
+    pub(super) fn on_machine(self, machine: Arc<dyn Machine>) -> Self {
+        let Ok(inner) = Arc::try_unwrap(self.0) else { panic!("the operations are shared") };
+        Self(Arc::new(Inner { machine, ..inner }))
+    }
+
+    /// The machine they work on.
+    pub(super) fn machine(&self) -> &Arc<dyn Machine> {
+        &self.0.machine
     }
 
     /// The live server, where these operations run in one.

@@ -4,9 +4,12 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::host::{self, BindFailure, Holder, Holding, HostError};
-use crate::model::{Fault, FaultKind, Port, masked};
+use super::holders;
+use super::machine::{Machine, ThisMachine};
+use crate::host::{BindFailure, Holder, Holding, HostError};
+use crate::model::{Fault, FaultKind, Keeper, Port};
 use crate::store::{LEAST_TOKEN, StoreError, TokenFileError};
 use crate::text::{self, Message};
 
@@ -98,24 +101,36 @@ pub fn bind_fault(bind: Option<IpAddr>, port: Port, failure: BindFailure) -> Fau
     }
 }
 
-/// The fault of a port that somebody has, with the holder named where it is visible.
+/// The fault of a port that somebody has, with the holder named where it is visible, and the one
+/// command that helps.
 pub async fn taken_port_fault(port: Port) -> Fault {
-    let message = match holder_of(port).await {
-        Seen::Named(holders) => text::ops::port_taken(port, holders),
-        Seen::OtherUser(uid) => text::ops::port_taken_unseen(port, uid),
+    let machine: Arc<dyn Machine> = Arc::new(ThisMachine);
+    Fault::new(Precondition, taken_port(&machine, port).await)
+}
+
+async fn taken_port(machine: &Arc<dyn Machine>, port: Port) -> Message {
+    match holder_of(machine, port).await {
+        Seen::Server(pid) => text::ops::port_taken_by_server(port, pid),
+        Seen::Named(taken) => {
+            text::ops::port_taken(port, holders::names(&taken.holders), taken.command)
+        }
+        Seen::OtherUser(uid) => text::ops::port_taken_unseen(port, uid, holders::by_hand(port)),
         Seen::Nobody => text::ops::port_taken_unknown(port),
-    };
-    Fault::new(Precondition, message)
+    }
 }
 
 /// The fault of a control address that somebody has.
 pub async fn taken_address_fault(address: SocketAddr) -> Fault {
+    let machine: Arc<dyn Machine> = Arc::new(ThisMachine);
     let holder = match Port::new(address.port()) {
-        Some(port) => holder_of(port).await,
+        Some(port) => holder_of(&machine, port).await,
         None => Seen::Nobody,
     };
     let message = match holder {
-        Seen::Named(holders) => text::serve::control_address_taken(address, holders),
+        Seen::Named(Taken { holders, .. }) => {
+            text::serve::control_address_taken(address, holders::names(&holders))
+        }
+        Seen::Server(pid) => text::serve::control_address_taken(address, format!("pid {pid}")),
         Seen::OtherUser(uid) => text::serve::control_address_taken(address, format!("uid {uid}")),
         Seen::Nobody => text::serve::control_address_taken_unseen(address),
     };
@@ -137,69 +152,52 @@ pub fn token_file_fault(error: &TokenFileError) -> Fault {
 
 /// What could be learnt about who listens on a port.
 enum Seen {
-    Named(String),
+    /// This very process.
+    Server(u32),
+    Named(Taken),
     OtherUser(String),
     Nobody,
 }
 
-async fn holder_of(port: Port) -> Seen {
-    let look = tokio::task::spawn_blocking(move || host::holders(&BTreeSet::from([port]), &[]));
-    let holding = match look.await {
-        Ok(Ok(mut held)) => held.remove(&port),
-        // The sentence below is true without the holder's name.
-        Ok(Err(_)) | Err(_) => None,
+struct Taken {
+    holders: Vec<Holder>,
+    /// What frees the port.
+    command: String,
+}
+
+async fn holder_of(machine: &Arc<dyn Machine>, port: Port) -> Seen {
+    let look = holders::ask(machine, move |machine| {
+        let holding = machine.holders(&BTreeSet::from([port]), &[]).ok()?.remove(&port)?;
+        Some(seen(machine, port, holding))
+    });
+    // The sentence is true without the holder's name.
+    look.await.ok().flatten().unwrap_or(Seen::Nobody)
+}
+
+fn seen(machine: &dyn Machine, port: Port, holding: Holding) -> Seen {
+    let holders = match holding {
+        Holding::Free => return Seen::Nobody,
+        Holding::HeldUnseen { uid } => {
+            return Seen::OtherUser(uid.map_or_else(|| "?".to_owned(), |uid| uid.to_string()));
+        }
+        Holding::Held(holders) => holders,
     };
-    match holding {
-        Some(Holding::Held(holders)) if !holders.is_empty() => {
-            let names: Vec<String> = holders.iter().map(holder_name).collect();
-            Seen::Named(names.join(", "))
+    if let Ok(own) = machine.own_identity()
+        && holders.iter().any(|holder| holder.identity == own)
+    {
+        return Seen::Server(own.pid);
+    }
+    let kept = machine.details(&holders).into_iter().find_map(|details| details.keeper);
+    let own_user = machine.own_uid();
+    let command = match kept {
+        // One that nobody starts again is ended like any other process.
+        Some(keeper) if !matches!(keeper, Keeper::Unit { restarts: Some(false), .. }) => {
+            holders::keeper_command(&keeper, port)
         }
-        Some(Holding::HeldUnseen { uid }) => {
-            Seen::OtherUser(uid.map_or_else(|| "?".to_owned(), |uid| uid.to_string()))
+        _ if own_user.is_none() || holders.iter().all(|holder| holder.uid == own_user) => {
+            format!("pmctl ports kill {port}")
         }
-        _ => Seen::Nobody,
-    }
-}
-
-/// `node server.js (pid 4242, user ann)`; the command line is cut, it may be very long, and kept on
-/// one line, because it is anybody's and ends up in the log.
-fn holder_name(holder: &Holder) -> String {
-    const LONGEST: usize = 60;
-    let command = masked(holder.command.as_deref().unwrap_or("?"));
-    let mut shown = String::new();
-    for c in command.chars().take(LONGEST) {
-        match c.is_control() {
-            true => shown.extend(c.escape_default()),
-            false => shown.push(c),
-        }
-    }
-    if command.chars().nth(LONGEST).is_some() {
-        shown.push('…');
-    }
-    let user = holder.user.as_deref().unwrap_or("?");
-    format!("{shown} (pid {}, user {user})", holder.identity.pid)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{ProcessIdentity, Timestamp};
-
-    #[test]
-    fn a_command_line_that_would_forge_lines_of_a_log_is_named_on_one() {
-        let identity =
-            ProcessIdentity { boot_id: "b".into(), pid_namespace: 1, pid: 7, start_time: 1 };
-        let holder = |command: &str| Holder {
-            identity: identity.clone(),
-            uid: None,
-            user: Some("ann".into()),
-            command: Some(command.to_owned()),
-            started_at: Some(Timestamp::from_millis(0)),
-        };
-        let name = holder_name(&holder("evil\n\u{1b}[31m"));
-        assert_eq!(name, "evil\\n\\u{1b}[31m (pid 7, user ann)");
-        let secret = holder_name(&holder("app --password s3cret http://ann:s3cret@h/"));
-        assert_eq!(secret, "app --password *** http://***@h/ (pid 7, user ann)");
-        assert!(holder_name(&holder(&"订".repeat(61))).starts_with(&"订".repeat(60)));
-    }
+        _ => holders::with_rights(port),
+    };
+    Seen::Named(Taken { holders, command })
 }

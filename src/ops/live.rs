@@ -1,5 +1,7 @@
 //! What only a live server knows or can do.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
@@ -72,8 +74,13 @@ pub trait Live: Send + Sync {
     /// Binds and runs a proxy for each service that has none, and answers in the order asked.
     fn start<'a>(&'a self, services: &'a [Service]) -> BoxFuture<'a, Vec<Result<(), Fault>>>;
 
-    /// Drains the proxy of each service, all in parallel, and answers in the order asked.
-    fn stop<'a>(&'a self, services: &'a [Service]) -> BoxFuture<'a, Vec<StopResult>>;
+    /// Drains the proxy of each service, all in parallel, and answers in the order asked. No drain
+    /// takes longer than the server's own bound, nor than `at_most`.
+    fn stop<'a>(
+        &'a self,
+        services: &'a [Service],
+        at_most: Option<Duration>,
+    ) -> BoxFuture<'a, Vec<StopResult>>;
 
     /// Lets the running proxy of `service` listen where its row now says, with nothing dropped where
     /// the operating system allows both listeners at once.

@@ -9,19 +9,27 @@
 //! same verb works on the database and says so in its report. Whatever is acquired is written down
 //! first. A bulk change is one transaction. One failing service does not stop the others.
 
+mod cleanup;
 mod context;
+mod ending;
 mod events;
 mod faults;
+mod finish;
+mod holders;
+mod kill;
 mod live;
+mod machine;
 mod ports;
 mod refusals;
 mod services;
 mod status;
 
+pub use cleanup::{HungServer, repair_rows};
 pub use context::{DirectFacts, Ops};
 pub use faults::{
     bind_fault, store_fault, taken_address_fault, taken_port_fault, token_file_fault,
 };
+pub use kill::KillPlan;
 pub use live::{Live, Metrics, ServiceMetrics, StopResult};
 pub use refusals::Refusal;
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::context::Ops;
 use super::faults::{host_fault, store_fault};
+use super::holders;
 use super::live::Live;
-use crate::host::{self, Holder, Holding};
+use super::machine::Machine;
+use crate::host::{Holder, Holding};
 use crate::model::{
-    Fault, HolderView, Port, PortState, PortView, PortsReport, ProcessIdentity, Service, Success,
-    masked,
+    Fault, HolderDetails, Port, PortState, PortView, PortsReport, ProcessIdentity, Service, Success,
 };
 
 impl Ops {
@@ -29,32 +30,49 @@ impl Ops {
             true => by_port.keys().copied().collect(),
             false => ports.clone(),
         };
-        let held = held(wanted, self.own_process()).await?;
-        let judge =
-            Judge { owner: self.own_process(), unclean, live: self.live().cloned(), by_port };
-        let ports = held.into_iter().map(|(port, holding)| judge.view(port, holding)).collect();
+        let owner = self.own_process();
+        // Whoever names ports wants to know all about them. A survey of every registered port stays
+        // cheap: the server's own are recognised first, and nobody else is asked about those.
+        let is_survey = ports.is_empty();
+        let known: Vec<u32> =
+            owner.iter().filter(|_| is_survey).map(|identity| identity.pid).collect();
+        let sight = holders::ask(self.machine(), move |machine| {
+            let held = machine.holders(&wanted, &known)?;
+            Ok(Sight::of(machine, held, is_survey))
+        });
+        let sight = sight.await?.map_err(host_fault)?;
+        let judge = Judge { owner, unclean, live: self.live().cloned(), by_port };
+        let Sight { held, details, clients } = sight;
+        let view = |(port, holding)| judge.view(port, holding, &details, clients.as_ref());
+        let ports = held.into_iter().map(view).collect();
         Ok(PortsReport { success: Success, source: self.source(), ports })
     }
 
     /// The process of the server: this one, or the holder of the owner's lock.
-    fn own_process(&self) -> Option<ProcessIdentity> {
+    pub(super) fn own_process(&self) -> Option<ProcessIdentity> {
         match self.direct_facts() {
             Some(facts) => facts.owner.clone(),
-            None => host::own_identity().ok(),
+            None => self.machine().own_identity().ok(),
         }
     }
 }
 
-async fn held(
-    ports: BTreeSet<Port>,
-    first: Option<ProcessIdentity>,
-) -> Result<BTreeMap<Port, Holding>, Fault> {
-    let known: Vec<u32> = first.into_iter().map(|identity| identity.pid).collect();
-    // One pass over the machine's sockets reads files and netlink: not on a runtime thread.
-    let lookup = tokio::task::spawn_blocking(move || host::holders(&ports, &known));
-    match lookup.await {
-        Ok(held) => held.map_err(host_fault),
-        Err(_) => Err(super::faults::stopped_fault()),
+/// Who was found, and where it was asked for, what else is known of them.
+struct Sight {
+    held: BTreeMap<Port, Holding>,
+    details: BTreeMap<u32, HolderDetails>,
+    clients: Option<BTreeMap<Port, u64>>,
+}
+
+impl Sight {
+    fn of(machine: &dyn Machine, held: BTreeMap<Port, Holding>, is_survey: bool) -> Self {
+        if is_survey {
+            return Self { held, details: BTreeMap::new(), clients: None };
+        }
+        let details = holders::details_of(machine, &held);
+        let ports = held.keys().copied().collect();
+        let clients = machine.connections(&ports);
+        Self { held, details, clients }
     }
 }
 
@@ -67,7 +85,13 @@ struct Judge {
 }
 
 impl Judge {
-    fn view(&self, port: Port, holding: Holding) -> (Port, PortView) {
+    fn view(
+        &self,
+        port: Port,
+        holding: Holding,
+        details: &BTreeMap<u32, HolderDetails>,
+        clients: Option<&BTreeMap<Port, u64>>,
+    ) -> (Port, PortView) {
         let service = self.by_port.get(&port);
         let state = self.state(&holding);
         let holders = match holding {
@@ -78,14 +102,16 @@ impl Judge {
             (PortState::Serving, Some(live), Some(service)) => {
                 live.counters(service.id).map(|counters| counters.connections)
             }
-            _ => None,
+            _ => clients.and_then(|clients| clients.get(&port).copied()),
         };
+        let show =
+            |holder: &Holder| holders::view(holder, details.get(&holder.identity.pid).cloned());
         let view = PortView {
             in_use: state != PortState::Free,
             pid: holders.first().map(|holder| holder.identity.pid),
             service: service.map(|service| service.name.clone()),
             state,
-            holders: holders.into_iter().map(holder_view).collect(),
+            holders: holders.iter().map(show).collect(),
             connections,
         };
         (port, view)
@@ -106,15 +132,5 @@ impl Judge {
                 }
             }
         }
-    }
-}
-
-fn holder_view(holder: Holder) -> HolderView {
-    HolderView {
-        pid: holder.identity.pid,
-        user: holder.user,
-        command: holder.command.as_deref().map(masked),
-        start_time: holder.started_at,
-        details: None,
     }
 }

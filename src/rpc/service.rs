@@ -12,8 +12,9 @@ use super::generated::{self as pb};
 use super::stream::{self, Pending, Updates};
 use super::{API_VERSION, status};
 use crate::model::{
-    Access, ActionReport, Actor, Caller, Event, Fault, FaultKind, NewService, NewTarget, Port,
-    Selection, ServiceName, ServicePatch, ServicesReport, TargetName,
+    Access, ActionReport, Actor, Caller, CleanupProgress, CleanupRequest, Event, Fault, FaultKind,
+    KillProgress, KillRequest, NewService, NewTarget, Port, Selection, ServiceName, ServicePatch,
+    ServicesReport, TargetName,
 };
 use crate::ops::{Live, Ops};
 use crate::text;
@@ -211,14 +212,33 @@ impl Control for Face {
 
     type KillPortsStream = Updates<pb::KillUpdate>;
 
-    async fn kill_ports(&self, _: Request<pb::KillPortsRequest>) -> Answer<Self::KillPortsStream> {
-        Err(Status::unimplemented("KillPorts"))
+    async fn kill_ports(
+        &self,
+        request: Request<pb::KillPortsRequest>,
+    ) -> Answer<Self::KillPortsStream> {
+        use pb::kill_update::Update;
+        let (by, sent, ops) = (actor(&request), request.into_inner(), self.ops.clone());
+        let beat = Beat::asked(sent.beat_ms);
+        let asked: KillRequest = read(sent)?;
+        let told = |sign: KillProgress| Update::Progress((&sign).into());
+        Ok(Response::new(stream::told(beat, told, |hear| async move {
+            let report = ops.kill_ports(&asked, &by, &hear).await?;
+            Ok(Update::Report((&report).into()))
+        })))
     }
 
     type CleanupStream = Updates<pb::CleanupUpdate>;
 
-    async fn cleanup(&self, _: Request<pb::CleanupRequest>) -> Answer<Self::CleanupStream> {
-        Err(Status::unimplemented("Cleanup"))
+    async fn cleanup(&self, request: Request<pb::CleanupRequest>) -> Answer<Self::CleanupStream> {
+        use pb::cleanup_update::Update;
+        let (by, sent, ops) = (actor(&request), request.into_inner(), self.ops.clone());
+        let beat = Beat::asked(sent.beat_ms);
+        let asked: CleanupRequest = read(sent)?;
+        let told = |sign: CleanupProgress| Update::Progress((&sign).into());
+        Ok(Response::new(stream::told(beat, told, |hear| async move {
+            let report = ops.cleanup(&asked, &by, &hear).await?;
+            Ok(Update::Report((&report).into()))
+        })))
     }
 
     async fn list_events(

@@ -6,14 +6,14 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 
-use futures_util::future::BoxFuture;
-use futures_util::stream::{self, Stream};
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{self, Stream, StreamExt};
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
 use super::beat::Beat;
-use super::generated as pb;
-use super::generated::action_update::Update;
+use super::generated::action_update;
+use super::generated::{self as pb};
 use super::status::status;
 use crate::model::{ActionReport, Actual, Event, Fault, ServicesReport, ShutdownProgress};
 
@@ -26,33 +26,92 @@ pub(super) type Pending<T> = BoxFuture<'static, Result<T, Fault>>;
 /// Events asked of the store at a time while watching.
 const PAGE: u32 = 500;
 
+/// The messages of a call that ends with a report.
+pub(super) trait Told: Send + 'static {
+    /// What one message may say.
+    type Update: Send;
+
+    fn new(update: Option<Self::Update>) -> Self;
+}
+
+macro_rules! told {
+    ($($message:ident: $module:ident;)*) => {$(
+        impl Told for pb::$message {
+            type Update = pb::$module::Update;
+
+            fn new(update: Option<Self::Update>) -> Self {
+                Self { update }
+            }
+        }
+    )*};
+}
+
+told! {
+    ActionUpdate: action_update;
+    KillUpdate: kill_update;
+    CleanupUpdate: cleanup_update;
+}
+
+/// What `signs` tell, `None` being a sign of life and nothing more, until the report of `work`.
+/// Both are polled together: a sign may wait for a lock that the work holds.
+fn until_report<T: Told>(
+    work: Pending<T::Update>,
+    signs: impl Stream<Item = Option<T::Update>> + Send + 'static,
+) -> Updates<T> {
+    Box::pin(stream::unfold((Some(work), Box::pin(signs)), |(work, mut signs)| async move {
+        let mut work = work?;
+        tokio::select! {
+            biased;
+            report = &mut work => {
+                let update = report.map(|report| T::new(Some(report)));
+                Some((update.map_err(|fault| status(&fault)), (None, signs)))
+            }
+            Some(sign) = signs.next() => Some((Ok(T::new(sign)), (Some(work), signs))),
+        }
+    }))
+}
+
 /// How far the services that `look` finds are, at each beat, until the report of `work`.
 pub(super) fn action(
     work: Pending<ActionReport>,
     beat: Beat,
     look: impl Fn() -> Pending<ServicesReport> + Send + Sync + 'static,
 ) -> Updates<pb::ActionUpdate> {
-    Box::pin(stream::unfold((Some(work), look), move |(work, look)| async move {
-        let mut work = work?;
-        // Both are polled together: looking may wait for a lock that the work holds.
-        let seen = async {
-            beat.next().await;
-            look().await
-        };
-        tokio::select! {
+    let work = work.map(|report| Ok(action_update::Update::Report((&report?).into())));
+    let signs = stream::unfold(look, move |look| async move {
+        beat.next().await;
+        // Where it cannot be told now, the update is a sign of life and nothing more.
+        let seen = look().await.ok();
+        let update = seen.map(|report| action_update::Update::Progress(progress(&report)));
+        Some((update, look))
+    });
+    until_report(work.boxed(), signs)
+}
+
+/// Each sign of progress that `work` gives to what it is made with, a sign of life at each quiet
+/// beat, until its report.
+pub(super) fn told<T, P, F>(
+    beat: Beat,
+    progress: fn(P) -> T::Update,
+    work: impl FnOnce(Box<dyn Fn(P) + Send + Sync>) -> F,
+) -> Updates<T>
+where
+    T: Told,
+    P: Send + 'static,
+    F: Future<Output = Result<T::Update, Fault>> + Send + 'static,
+{
+    let (tell, heard) = mpsc::unbounded_channel();
+    // Whoever listened may be gone; the work goes on all the same.
+    let work = work(Box::new(move |sign| drop(tell.send(sign))));
+    let signs = stream::unfold(heard, move |mut heard| async move {
+        let sign = tokio::select! {
             biased;
-            report = &mut work => {
-                let update = report.map(|report| Some(Update::Report((&report).into())));
-                let update = update.map(|update| pb::ActionUpdate { update });
-                Some((update.map_err(|fault| status(&fault)), (None, look)))
-            }
-            seen = seen => {
-                // Where it cannot be told now, the update is a sign of life and nothing more.
-                let update = seen.ok().map(|report| Update::Progress(progress(&report)));
-                Some((Ok(pb::ActionUpdate { update }), (Some(work), look)))
-            }
-        }
-    }))
+            Some(sign) = heard.recv() => Some(progress(sign)),
+            () = beat.next() => None,
+        };
+        Some((sign, heard))
+    });
+    until_report(work.boxed(), signs)
 }
 
 fn progress(report: &ServicesReport) -> pb::ActionProgress {
@@ -164,10 +223,9 @@ pub(super) fn shutdown(
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use futures_util::{FutureExt, StreamExt};
-
     use super::*;
-    use crate::model::{Applied, Source, Success, Timestamp};
+    use crate::model::{Applied, KillProgress, KillReport, Source, Success, Timestamp};
+    use crate::rpc::generated::kill_update;
 
     fn event(id: i64) -> Event {
         Event {
@@ -282,8 +340,43 @@ mod tests {
         };
         let mut updates = action(work.boxed(), Beat::asked(100), look);
         let update = updates.next().await.and_then(Result::ok).and_then(|update| update.update);
-        assert!(matches!(update, Some(Update::Report(_))), "{update:?}");
+        assert!(matches!(update, Some(action_update::Update::Report(_))), "{update:?}");
         assert!(updates.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn told_work_gives_its_signs_then_beats_then_its_report() {
+        use kill_update::Update;
+        let go = Arc::new(tokio::sync::Notify::new());
+        let gone = Arc::clone(&go);
+        let message = crate::text::control::selection_empty();
+        let sign = KillProgress { done: 1, total: 2, message: message.clone() };
+        let mut updates: Updates<pb::KillUpdate> = told(
+            Beat::asked(100),
+            |sign: KillProgress| Update::Progress((&sign).into()),
+            |hear| async move {
+                hear(sign);
+                gone.notified().await;
+                let (dry_run, ports) = (false, Vec::new());
+                let (success, source) = (Success, Source::Server);
+                let report = KillReport { success, source, dry_run, message, ports };
+                Ok(Update::Report((&report).into()))
+            },
+        );
+        let mut said = Vec::new();
+        while let Some(update) = updates.next().await {
+            said.push(match update.map(|update| update.update) {
+                Ok(Some(Update::Progress(sign))) => format!("{} of {}", sign.done, sign.total),
+                Ok(Some(Update::Report(_))) => "report".to_owned(),
+                Ok(None) => {
+                    go.notify_one();
+                    "alive".to_owned()
+                }
+                Err(status) => panic!("{status}"),
+            });
+        }
+        said.dedup();
+        assert_eq!(said, ["1 of 2", "alive", "report"]);
     }
 
     #[tokio::test]

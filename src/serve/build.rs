@@ -11,16 +11,16 @@ use super::demo::DemoPlan;
 use super::proxies::Proxies;
 use super::refusals::TellRefusals;
 use super::server::Server;
-use crate::config::{AccessSettings, LimitSettings, Settings};
+use crate::config::{AccessSettings, LimitSettings, OnConflict, Settings};
 use crate::host::{self, clock};
 use crate::lifecycle::Stop;
 use crate::model::{
-    Actor, EventAction, Fault, FaultKind, NodeName, Outcome, Phase, ServerState, ServerView,
+    Actor, Fault, FaultKind, NodeName, Phase, ProcessIdentity, ServerState, ServerView,
 };
-use crate::ops::{Ops, store_fault, taken_address_fault};
+use crate::ops::{Ops, repair_rows, store_fault, taken_address_fault};
 use crate::proxy::{Control, Limits, Plane, PlaneSettings, WireLimits};
 use crate::store::{
-    Acquired, HolderKind, Location, LockHolder, NewEvent, NodeRow, OwnerLock, Store, WriterLock,
+    Acquired, HolderKind, Location, LockHolder, NodeRow, OwnerLock, Store, WriterLock,
 };
 use crate::text::{self, Lang, Message};
 
@@ -49,13 +49,17 @@ pub struct Prepared {
     pub(super) access: AccessSettings,
     pub(super) lock: OwnerLock,
     pub(super) writer: WriterLock,
-    pub(super) control: ControlListener,
+    /// `None` once it is served.
+    pub(super) control: Option<ControlListener>,
     pub(super) stop: Stop,
     pub(super) shutdown_timeout: Duration,
     pub(super) lang: Lang,
     pub(super) demo: Option<DemoPlan>,
     pub(super) demo_notes: Vec<Message>,
     pub(super) attention: Vec<Message>,
+    pub(super) on_conflict: OnConflict,
+    /// Servers of this node that never said goodbye, as they stood in the rows.
+    pub(super) unclean: Vec<ProcessIdentity>,
 }
 
 /// Takes the owner's lock, opens and migrates the database, puts right what a dead server left,
@@ -79,7 +83,7 @@ pub async fn prepare(
     let mut stopping = stop.watch();
     let mut lock = tokio::select! {
         biased;
-        lock = own(&location, &node) => lock?,
+        lock = own(&location, &node, settings.serve.shutdown_timeout) => lock?,
         () = stopping.stopping() => return Ok(None),
     };
     let started_at = clock::now();
@@ -97,7 +101,8 @@ pub async fn prepare(
             return Ok(None);
         }
     };
-    recover(&store, &node).await?;
+    // The lock is ours: whoever never said goodbye is gone, or has lost it.
+    let unclean = repair_rows(&store, &node, &Actor::Server, clock::now()).await?;
     // Before the URL is known to anyone: whoever finds the server finds its token.
     let token = ControlToken::prepare(settings, &location, &node, tls.as_ref())?;
     let url = control.url();
@@ -156,13 +161,15 @@ pub async fn prepare(
         access: access.clone(),
         lock,
         writer,
-        control,
+        control: Some(control),
         stop,
         shutdown_timeout: serve.shutdown_timeout,
         lang: settings.lang,
         demo,
         demo_notes,
         attention,
+        on_conflict: serve.on_conflict,
+        unclean: unclean.into_iter().map(|node| node.row.identity).collect(),
     }))
 }
 
@@ -189,7 +196,11 @@ impl Descriptors {
 }
 
 /// The owner's lock. A live holder refuses at once; a repair is waited for.
-async fn own(location: &Location, node: &NodeName) -> Result<OwnerLock, Fault> {
+async fn own(
+    location: &Location,
+    node: &NodeName,
+    shutdown_timeout: Duration,
+) -> Result<OwnerLock, Fault> {
     let identity = host::own_identity().map_err(|error| {
         Fault::caused(FaultKind::Internal, text::serve::own_identity_unknown(), &error)
     })?;
@@ -199,6 +210,7 @@ async fn own(location: &Location, node: &NodeName) -> Result<OwnerLock, Fault> {
         node: node.clone(),
         url: None,
         phase: Some(Phase::Starting),
+        shutdown_timeout: Some(shutdown_timeout),
     };
     let deadline = Instant::now() + REPAIR_WAIT;
     loop {
@@ -224,29 +236,6 @@ fn refused(node: &NodeName, other: &LockHolder) -> Fault {
     let url = other.url.as_deref().unwrap_or("-");
     let message = text::serve::already_served(node, other.identity.pid, url);
     Fault::new(FaultKind::Precondition, message)
-}
-
-/// Rows of a server that never said goodbye: the lock is ours, so it is gone.
-async fn recover(store: &Store, node: &NodeName) -> Result<(), Fault> {
-    let dead = store.unfinished_nodes(node).await.map_err(store_fault)?;
-    let now = clock::now();
-    let events = dead
-        .iter()
-        .map(|dead| NewEvent {
-            at: now,
-            action: EventAction::Repaired,
-            subject: node.to_string(),
-            actor: Actor::Server,
-            outcome: Outcome::Ok,
-            detail: Some(text::ops::event_repaired(dead.row.identity.pid)),
-        })
-        .collect();
-    store.stop_all(node, now, events).await.map_err(store_fault)?;
-    for dead in dead {
-        let reason = "found dead at the next start";
-        store.finish_node(dead.id, now, reason).await.map_err(store_fault)?;
-    }
-    Ok(())
 }
 
 /// The control address; a demo takes the next free port where its own is taken.

@@ -83,11 +83,11 @@ impl Server {
         self.proxies.start(service).await
     }
 
-    async fn stop_one(&self, service: &Service) -> StopResult {
+    async fn stop_one(&self, service: &Service, bound: Duration) -> StopResult {
         let Some(running) = self.proxies.get(service.id) else {
             return StopResult::default();
         };
-        let report = running.handle.drain(self.service_timeout).await;
+        let report = running.handle.drain(bound).await;
         self.proxies.forget(service.id);
         StopResult { was_running: true, cut: report.cut }
     }
@@ -154,8 +154,13 @@ impl Live for Server {
         .boxed()
     }
 
-    fn stop<'a>(&'a self, services: &'a [Service]) -> BoxFuture<'a, Vec<StopResult>> {
-        join_all(services.iter().map(|service| self.stop_one(service))).boxed()
+    fn stop<'a>(
+        &'a self,
+        services: &'a [Service],
+        at_most: Option<Duration>,
+    ) -> BoxFuture<'a, Vec<StopResult>> {
+        let bound = self.service_timeout.min(at_most.unwrap_or(Duration::MAX));
+        join_all(services.iter().map(move |service| self.stop_one(service, bound))).boxed()
     }
 
     fn rebind<'a>(&'a self, service: &'a Service) -> BoxFuture<'a, Result<Vec<Cut>, Fault>> {

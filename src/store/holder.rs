@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,8 @@ pub struct LockHolder {
     pub url: Option<String>,
     /// How far a server is, as it last said.
     pub phase: Option<Phase>,
+    /// The bound of a server's whole shutdown: how long it may take to end once it is asked to.
+    pub shutdown_timeout: Option<Duration>,
 }
 
 /// The document. Fields are only ever added, and read as absent where they are.
@@ -67,6 +70,8 @@ struct Document {
     url: Option<String>,
     #[serde(default)]
     phase: Option<String>,
+    #[serde(default)]
+    shutdown_timeout_ms: Option<u64>,
 }
 
 impl LockHolder {
@@ -82,6 +87,9 @@ impl LockHolder {
             node: self.node.to_string(),
             url: self.url.clone(),
             phase: self.phase.map(|phase| phase.as_str().to_owned()),
+            shutdown_timeout_ms: self
+                .shutdown_timeout
+                .map(|bound| u64::try_from(bound.as_millis()).unwrap_or(u64::MAX)),
         };
         let mut text = serde_json::to_vec(&document).map_err(|e| failed(io::Error::other(e)))?;
         text.push(b'\n');
@@ -116,6 +124,7 @@ impl LockHolder {
             node: document.node.parse().ok()?,
             url: document.url,
             phase: document.phase.as_deref().and_then(Phase::from_word),
+            shutdown_timeout: document.shutdown_timeout_ms.map(Duration::from_millis),
         })
     }
 }
@@ -136,6 +145,7 @@ pub(super) mod tests {
             node: node.parse().unwrap(),
             url: None,
             phase: None,
+            shutdown_timeout: None,
         }
     }
 
@@ -148,6 +158,7 @@ pub(super) mod tests {
             let url = Some("http://127.0.0.1:3000".into());
             let written =
                 LockHolder { kind: *kind, url, phase: Some(Phase::Ready), ..holder("节点") };
+            let written = LockHolder { shutdown_timeout: Some(Duration::from_secs(30)), ..written };
             written.write(&path).unwrap();
             assert_eq!(LockHolder::read(&path), Some(written));
         }
@@ -166,5 +177,6 @@ pub(super) mod tests {
         std::fs::write(&path, text).unwrap();
         let read = LockHolder::read(&path).unwrap();
         assert_eq!((read.identity.pid, read.phase, read.url), (2, None, None));
+        assert_eq!(read.shutdown_timeout, None);
     }
 }

@@ -17,6 +17,8 @@ mod drain;
 mod events;
 /// The tests' own clients and upstreams, with no proxy between them.
 mod harness;
+/// Freeing ports.
+mod ports_kill;
 /// What passes through a proxy, and how.
 mod proxying;
 /// Many services and large bodies.

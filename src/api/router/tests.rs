@@ -17,7 +17,11 @@ fn routes() -> Router {
     let switch = |Body(body): Body<SwitchBody>| async move {
         body.target().map(|target| target.to_string()).map_err(Failure::from)
     };
+    let kill = |path: Name, asked: Result<Query<freeing::FreeingQuery>, QueryRejection>| async {
+        freeing::kill_request(path, asked).map(|r| format!("{r:?}")).map_err(Failure::from)
+    };
     let routes = Router::new()
+        .route("/api/ports/{port}/kill", post(kill))
         .route("/api/services/{name}/start", post(echo))
         .route("/api/services/{name}/switch", post(switch))
         .route("/api/events", get(page));
@@ -126,5 +130,27 @@ async fn a_query_is_read_whole_or_refused() {
     for bad in ["limit=x", "limit=-1", "since=3"] {
         let (status, _, body) = call("GET", &format!("/api/events?{bad}"), None, "").await;
         assert_eq!((status, code(&body).as_str()), (StatusCode::BAD_REQUEST, "query-not-readable"));
+    }
+}
+
+#[tokio::test]
+async fn a_port_to_be_freed_is_one_port_and_a_query_of_known_words() {
+    let (status, _, body) = call("POST", "/api/ports/8080/kill", None, "").await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    assert!(body.contains("grace: 5s, dry_run: false, force: false"), "{body}");
+    let all = "/api/ports/8080/kill?force=true&dryRun=true&grace=250ms";
+    let (_, _, body) = call("POST", all, None, "").await;
+    assert!(body.contains("grace: 250ms, dry_run: true, force: true"), "{body}");
+    for (bad, expected) in [
+        ("0/kill", "port-out-of-range"),
+        ("70000/kill", "port-out-of-range"),
+        ("80,81/kill", "port-out-of-range"),
+        ("80/kill?grace=never", "grace-invalid"),
+        ("80/kill?grace=2h", "grace-invalid"),
+        ("80/kill?force=perhaps", "query-not-readable"),
+        ("80/kill?signal=9", "query-not-readable"),
+    ] {
+        let (status, _, body) = call("POST", &format!("/api/ports/{bad}"), None, "").await;
+        assert_eq!((status, code(&body).as_str()), (StatusCode::BAD_REQUEST, expected), "{bad}");
     }
 }

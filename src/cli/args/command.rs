@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::Settings;
-use crate::model::{NewService, NewTarget, Port, Selection, ServiceName, ServicePatch, TargetName};
+use crate::model::{
+    CleanupRequest, KillRequest, NewService, NewTarget, Port, Selection, ServiceName, ServicePatch,
+    TargetName,
+};
 
 /// A wait that is over at once still looks once.
 const SHORTEST_CALL: Duration = Duration::from_millis(250);
@@ -22,6 +25,8 @@ pub enum Command {
     Service(ServiceCommand),
     /// `ports …`.
     Ports(PortsCommand),
+    /// `cleanup`.
+    Cleanup(CleanupRequest),
     /// `events`.
     Events {
         /// How many of the newest, at least 1.
@@ -102,6 +107,8 @@ pub enum PortsCommand {
         /// Again and again.
         watch: bool,
     },
+    /// `ports kill`.
+    Kill(KillRequest),
     /// `ports wait`.
     Wait {
         /// All of them must come to be so; at least one.

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use super::command::{Command, PortsCommand, ServiceCommand, Wait, WaitForPorts, WaitForServer};
 use super::typed::{
-    AddArgs, CommandArgs, EventsArgs, PortsArgs, PortsStatusArgs, PortsWaitArgs, SelectionArgs,
-    ServiceArgs, SetArgs, StatusArgs, TargetAddArgs, TargetArgs,
+    AddArgs, CommandArgs, EventsArgs, PortsArgs, PortsKillArgs, PortsStatusArgs, PortsWaitArgs,
+    SelectionArgs, ServiceArgs, SetArgs, StatusArgs, TargetAddArgs, TargetArgs,
 };
 use crate::config::{Flags, Key, duration_within};
 use crate::model::{
-    NewService, NewTarget, Port, Selection, ServiceName, ServicePatch, TargetName, TargetUrl,
-    UpstreamTls, parse_ports, parse_tags,
+    CleanupRequest, KillRequest, NewService, NewTarget, Port, Selection, ServiceName, ServicePatch,
+    TargetName, TargetUrl, UpstreamTls, parse_ports, parse_tags,
 };
 use crate::text::{self, Message};
 
@@ -54,10 +54,16 @@ pub(super) fn command(
         }
         CommandArgs::Service(args) => Command::Service(convert.service(args)?),
         CommandArgs::Ports(PortsArgs::Status(args)) => Command::Ports(convert.ports_status(&args)?),
+        CommandArgs::Ports(PortsArgs::Kill(args)) => Command::Ports(convert.ports_kill(&args)?),
         CommandArgs::Ports(PortsArgs::Wait(args)) => {
             let timeout = convert.wait_timeout(flags);
             Command::Ports(convert.ports_wait(&args, timeout)?)
         }
+        CommandArgs::Cleanup(args) => Command::Cleanup(CleanupRequest {
+            dry_run: args.dry_run,
+            force: args.force,
+            grace: convert.grace(args.grace.as_deref())?,
+        }),
         CommandArgs::Status(args) => {
             let timeout = args.wait.is_some().then(|| convert.wait_timeout(flags)).flatten();
             convert.status(&args, timeout)?
@@ -271,6 +277,30 @@ impl Convert<'_> {
             false => Some(self.ports(&args.ports)?),
         };
         Some(PortsCommand::Status { ports, watch: args.watch })
+    }
+
+    fn ports_kill(&mut self, args: &PortsKillArgs) -> Option<PortsCommand> {
+        let ports = self.ports(&args.ports);
+        let signal = match &args.signal {
+            None => Some(None),
+            // There is one way to end a process there.
+            Some(_) if cfg!(windows) => self.ok(Err(text::cli::argument_signal_on_windows())),
+            Some(signal) => self.parse(signal).map(Some),
+        };
+        let grace = self.grace(args.grace.as_deref());
+        Some(PortsCommand::Kill(KillRequest {
+            ports: ports?,
+            signal: signal?,
+            grace: grace?,
+            dry_run: args.dry_run,
+            force: args.force,
+        }))
+    }
+
+    /// `--grace`: how long a process may take to end by itself.
+    fn grace(&mut self, written: Option<&str>) -> Option<Duration> {
+        let Some(written) = written else { return Some(KillRequest::DEFAULT_GRACE) };
+        self.ok(duration_within(written, "--grace", Duration::ZERO, KillRequest::MAX_GRACE))
     }
 
     fn ports_wait(

@@ -105,6 +105,7 @@ fn flags(args: &Args) -> Flags {
             (Key::NodeName, &serve.node_name),
             (Key::ShutdownTimeout, &serve.shutdown_timeout),
             (Key::ServiceTimeout, &serve.service_timeout),
+            (Key::OnConflict, &serve.on_conflict),
             (Key::LogFormat, &serve.log_format),
         ] {
             put(key, value.clone().map(OsString::from));
@@ -121,7 +122,9 @@ fn flags(args: &Args) -> Flags {
 mod tests {
     use super::*;
     use crate::cli::args::{PortsCommand, ServiceCommand, WaitForPorts, WaitForServer};
-    use crate::model::{PortChoice, Selection};
+    #[cfg(not(windows))]
+    use crate::model::EndSignal;
+    use crate::model::{KillRequest, PortChoice, Selection};
 
     fn surroundings() -> Surroundings {
         Surroundings {
@@ -257,6 +260,41 @@ mod tests {
             refusal("pmctl ports status 0 5-4"),
             ["port-out-of-range", "port-range-reversed"]
         );
+    }
+
+    #[test]
+    fn ports_to_be_freed_are_all_read_before_any_is_touched() {
+        let Command::Ports(PortsCommand::Kill(request)) =
+            command("pmctl ports kill 3000,6000-6002")
+        else {
+            panic!()
+        };
+        assert_eq!((request.ports.len(), request.signal), (4, None));
+        assert_eq!((request.grace, request.dry_run), (KillRequest::DEFAULT_GRACE, false));
+        assert_eq!(refusal("pmctl ports kill 8080 9090 70000"), ["port-out-of-range"]);
+        assert_eq!(refusal("pmctl ports kill"), ["MissingRequiredArgument"]);
+        assert_eq!(refusal("pmctl ports kill 80 --grace 2h"), ["duration-out-of-bounds"]);
+        let Command::Cleanup(cleanup) = command("pmctl cleanup --force --dry-run --grace 0s")
+        else {
+            panic!()
+        };
+        assert_eq!((cleanup.force, cleanup.dry_run, cleanup.grace.as_secs()), (true, true, 0));
+    }
+
+    #[test]
+    #[cfg(not(windows))]
+    fn the_signal_that_ends_a_holder_is_one_of_those_that_end() {
+        let line = "pmctl ports kill 80 --signal sigint --force";
+        let Command::Ports(PortsCommand::Kill(request)) = command(line) else { panic!() };
+        assert_eq!((request.signal, request.force), (Some(EndSignal::Int), true));
+        assert_eq!(refusal("pmctl ports kill 80 --signal USR1"), ["signal-unknown"]);
+    }
+
+    #[test]
+    #[cfg(windows)]
+    fn no_signal_can_be_chosen_on_windows() {
+        let expected = ["argument-signal-on-windows"];
+        assert_eq!(refusal("pmctl ports kill 80 --signal TERM"), expected);
     }
 
     #[test]

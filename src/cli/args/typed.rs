@@ -95,6 +95,7 @@ pub(super) enum CommandArgs {
     Service(ServiceArgs),
     #[command(subcommand)]
     Ports(PortsArgs),
+    Cleanup(CleanupArgs),
     Status(StatusArgs),
     Events(EventsArgs),
     Shutdown(ShutdownArgs),
@@ -123,6 +124,8 @@ pub(super) struct ServeArgs {
     pub(super) shutdown_timeout: Option<String>,
     #[arg(long, value_name = "DURATION")]
     pub(super) service_timeout: Option<String>,
+    #[arg(long, value_name = "WHAT", value_parser = ["fail", "wait", "kill-residue"])]
+    pub(super) on_conflict: Option<String>,
     #[arg(long, value_name = "FORMAT", value_parser = ["text", "json"])]
     pub(super) log_format: Option<String>,
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
@@ -248,6 +251,7 @@ pub(super) struct SwitchArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum PortsArgs {
     Status(PortsStatusArgs),
+    Kill(PortsKillArgs),
     Wait(PortsWaitArgs),
 }
 
@@ -257,6 +261,30 @@ pub(super) struct PortsStatusArgs {
     pub(super) ports: Vec<String>,
     #[arg(long)]
     pub(super) watch: bool,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct PortsKillArgs {
+    #[arg(value_name = "PORT", required = true)]
+    pub(super) ports: Vec<String>,
+    #[arg(long, value_name = "SIGNAL")]
+    pub(super) signal: Option<String>,
+    #[arg(long, value_name = "DURATION")]
+    pub(super) grace: Option<String>,
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct CleanupArgs {
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    #[arg(long)]
+    pub(super) force: bool,
+    #[arg(long, value_name = "DURATION")]
+    pub(super) grace: Option<String>,
 }
 
 #[derive(Clone, Debug, clap::Args)]

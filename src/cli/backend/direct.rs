@@ -26,7 +26,10 @@ impl Direct {
         state: ServerState,
     ) -> Result<Self, Fault> {
         let store = Store::open_for_reading(location).await.map_err(store_fault)?;
-        Ok(Self { ops: ops(settings, location, owner, state, store), _writer: None })
+        Ok(Self {
+            ops: ops(settings, facts(settings, location, owner, state), store),
+            _writer: None,
+        })
     }
 
     /// For writing, with the writers' lock held. `None` if a server has taken the database
@@ -52,41 +55,113 @@ impl Direct {
             other => other,
         };
         let store = store.map_err(store_fault)?;
-        let ops = ops(settings, location, &owner, ServerState::Down, Some(store));
+        let facts = facts(settings, location, &owner, ServerState::Down);
+        let ops = ops(settings, facts, Some(store));
         Ok(Some(Self { ops, _writer: Some(writer) }))
     }
+
+    /// For freeing ports, whoever owns the database: it is only read, and appended to unless nothing
+    /// is to be done. Ports are freed without one, too, if none can be had.
+    pub(super) async fn freer(
+        settings: &Settings,
+        location: &Location,
+        facts: DirectFacts,
+        dry_run: bool,
+    ) -> Self {
+        let store = match dry_run {
+            true => None,
+            false => recorder(settings, location).await,
+        };
+        let store = match store {
+            Some(store) => Some(store),
+            None => Store::open_for_reading(location).await.ok().flatten(),
+        };
+        Self { ops: ops(settings, facts, store), _writer: None }
+    }
+}
+
+/// Working as the owner of the database, to put right what an unclean end left.
+pub(in crate::cli) struct Repair {
+    pub(in crate::cli) direct: Direct,
+    store: Store,
+    _lock: OwnerLock,
+}
+
+impl Repair {
+    /// Takes the owner's lock and keeps direct writers out, who are waited for up to `--timeout`.
+    /// `None` if somebody else has the lock.
+    pub(in crate::cli) async fn begin(
+        settings: &Settings,
+        location: &Location,
+    ) -> Result<Option<Self>, Fault> {
+        let Some(lock) = own(settings, location, HolderKind::Repair)? else { return Ok(None) };
+        let writer = WriterLock::acquire(location, settings.timeout).await.map_err(store_fault)?;
+        let store = Store::open_as_owner(location, &lock).await.map_err(store_fault)?;
+        let facts = facts(settings, location, &Owner::Free, ServerState::Down);
+        let ops = ops(settings, facts, Some(store.clone()));
+        let direct = Direct { ops, _writer: Some(writer) };
+        Ok(Some(Self { direct, store, _lock: lock }))
+    }
+
+    /// Closes the database and lets go of the lock.
+    pub(in crate::cli) async fn end(self) -> Result<(), Fault> {
+        self.store.close().await.map_err(store_fault)
+    }
+}
+
+/// The owner's lock for something else than serving; `None` if somebody has it.
+fn own(
+    settings: &Settings,
+    location: &Location,
+    kind: HolderKind,
+) -> Result<Option<OwnerLock>, Fault> {
+    let identity = host::own_identity().map_err(|error| {
+        Fault::caused(FaultKind::Internal, text::serve::own_identity_unknown(), &error)
+    })?;
+    let holder = LockHolder {
+        kind,
+        identity,
+        node: settings.node_name.clone(),
+        url: None,
+        phase: None,
+        shutdown_timeout: None,
+    };
+    let acquired = OwnerLock::try_acquire(location, holder, host::is_alive);
+    Ok(match acquired.map_err(store_fault)? {
+        Acquired::Lock(lock) => Some(lock),
+        Acquired::Held(_) => None,
+    })
+}
+
+/// A store that takes events. One that does not exist yet is created if nobody owns it.
+async fn recorder(settings: &Settings, location: &Location) -> Option<Store> {
+    match Store::open_for_writing(location).await {
+        Ok(store) => return Some(store),
+        Err(StoreError::NoDatabase { .. } | StoreError::SchemaOld { .. }) => {}
+        Err(_) => return None,
+    }
+    let _writer = WriterLock::acquire(location, settings.timeout).await.ok()?;
+    // Where somebody else became the owner, that one makes it.
+    make(settings, location).await.ok()?;
+    Store::open_for_writing(location).await.ok()
 }
 
 /// Creates the database or brings its schema up to date, which only the owner may do. False if
 /// somebody else became the owner first.
 async fn make(settings: &Settings, location: &Location) -> Result<bool, Fault> {
-    let identity = host::own_identity().map_err(|error| {
-        Fault::caused(FaultKind::Internal, text::serve::own_identity_unknown(), &error)
-    })?;
-    let holder = LockHolder {
-        kind: HolderKind::Migration,
-        identity,
-        node: settings.node_name.clone(),
-        url: None,
-        phase: None,
-    };
-    let acquired = OwnerLock::try_acquire(location, holder, host::is_alive);
-    let lock = match acquired.map_err(store_fault)? {
-        Acquired::Lock(lock) => lock,
-        Acquired::Held(_) => return Ok(false),
-    };
+    let Some(lock) = own(settings, location, HolderKind::Migration)? else { return Ok(false) };
     let store = Store::open_as_owner(location, &lock).await.map_err(store_fault)?;
     store.close().await.map_err(store_fault)?;
     Ok(true)
 }
 
-fn ops(
+/// What is known of the server without asking it.
+pub(super) fn facts(
     settings: &Settings,
     location: &Location,
     owner: &Owner,
     state: ServerState,
-    store: Option<Store>,
-) -> Ops {
+) -> DirectFacts {
     let holder = match owner {
         Owner::Held(Some(holder)) => Some(holder),
         Owner::Held(None) | Owner::Free => None,
@@ -102,6 +177,9 @@ fn ops(
         database_uuid: None,
     };
     let owner = holder.map(|holder| holder.identity.clone());
-    let facts = DirectFacts { server, owner };
+    DirectFacts { server, owner }
+}
+
+fn ops(settings: &Settings, facts: DirectFacts, store: Option<Store>) -> Ops {
     Ops::direct(store, settings.node_name.clone(), settings.port_range, facts)
 }

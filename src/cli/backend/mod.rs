@@ -8,9 +8,14 @@
 
 mod direct;
 mod faults;
+mod freeing;
 mod reach;
+mod silent;
 mod verbs;
 
+pub(super) use direct::Repair;
 pub(super) use faults::client_fault;
-pub(super) use reach::{Found, Need, Reach};
-pub(super) use verbs::Backend;
+pub(super) use freeing::{Freeing, Here};
+pub(super) use reach::{Found, Need, Nobody, Reach};
+pub(super) use silent::{Examined, PATIENCE, VERDICT};
+pub(super) use verbs::{Backend, cleanup_there, kill_there};

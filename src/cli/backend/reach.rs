@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::direct::Direct;
+use super::direct::{Direct, facts};
 use super::faults::client_fault;
 use super::verbs::Backend;
 use crate::config::Settings;
 use crate::host;
 use crate::model::{Fault, FaultKind, Phase, ServerState};
-use crate::ops::{store_fault, token_file_fault};
+use crate::ops::{DirectFacts, store_fault, token_file_fault};
 use crate::rpc::{Client, ClientError, ServerTrust};
 use crate::store::{
     HolderKind, Location, LockHolder, Owner, Store, control_certificate, control_token_path, owner,
@@ -21,7 +21,7 @@ use crate::text::{self, Message};
 const DEFAULT_URL: &str = "http://127.0.0.1:3000";
 
 /// Between two tries to reach a server that is starting or leaving.
-const RETRY: Duration = Duration::from_millis(100);
+pub(super) const RETRY: Duration = Duration::from_millis(100);
 
 /// What the command is about to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(in crate::cli) struct Reached {
 
 /// Where the URL to try came from: how much it proves hangs on that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
+pub(super) enum Origin {
     /// `--server`.
     Named,
     /// The holder of the owner's lock wrote it down.
@@ -60,7 +60,7 @@ pub(in crate::cli) enum Found {
 }
 
 /// What is thought of a server that answered.
-enum Judged {
+pub(super) enum Judged {
     /// It is the one to work with; whether its database was seen to be the right one.
     Ours(Box<Client>, bool),
     /// It is not.
@@ -81,7 +81,7 @@ pub(in crate::cli) enum Nobody {
 
 impl Nobody {
     /// What the caller is told whose command works on the database.
-    fn falling_back(self) -> Message {
+    pub(in crate::cli) fn falling_back(self) -> Message {
         match self {
             Self::Here => text::backend::no_server_here(),
             Self::At(url) => text::backend::no_server_at(url),
@@ -91,7 +91,7 @@ impl Nobody {
     }
 
     /// What the caller is told who forbade that.
-    fn refusal(self, database: &Location) -> Message {
+    pub(in crate::cli) fn refusal(self, database: &Location) -> Message {
         match self {
             Self::Here => text::backend::no_server(),
             Self::At(url) => text::backend::server_absent(url),
@@ -106,8 +106,8 @@ impl Nobody {
 
 /// The settings, seen as ways to a server.
 pub(in crate::cli) struct Reach<'a> {
-    settings: &'a Settings,
-    location: Location,
+    pub(super) settings: &'a Settings,
+    pub(super) location: Location,
 }
 
 impl<'a> Reach<'a> {
@@ -206,11 +206,38 @@ impl<'a> Reach<'a> {
         Ok(writer.map(|direct| Reached { backend: Backend::Direct(direct), notes: vec![note] }))
     }
 
-    fn owner(&self) -> Result<Owner, Fault> {
+    /// `--server` is the URL of another machine.
+    pub(super) fn names_another_machine(&self) -> bool {
+        self.settings.server_url.as_deref().is_some_and(|url| !is_loopback(url))
+    }
+
+    /// What is known of a server that is not asked.
+    pub(super) fn facts(&self, owner: &Owner, state: ServerState) -> DirectFacts {
+        facts(self.settings, &self.location, owner, state)
+    }
+
+    /// Who holds the owner's lock of the database.
+    pub(in crate::cli) fn owner(&self) -> Result<Owner, Fault> {
         if !self.location.exists() {
             return Ok(Owner::Free);
         }
         owner(&self.location, &self.settings.node_name, host::is_alive).map_err(store_fault)
+    }
+
+    /// Where the database lies or would lie.
+    pub(in crate::cli) fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Whether there is a database yet.
+    pub(in crate::cli) async fn has_database(&self) -> Result<bool, Fault> {
+        let known = Store::identify(&self.location).await.map_err(store_fault)?;
+        Ok(known.is_some())
+    }
+
+    /// The operations on a database that is only read, whose server is in this `state`.
+    pub(in crate::cli) async fn reader(&self, state: ServerState) -> Result<Direct, Fault> {
+        Direct::reader(self.settings, &self.location, &self.owner()?, state).await
     }
 
     /// Looks for the server of this database once.
@@ -238,7 +265,7 @@ impl<'a> Reach<'a> {
             }
             (None, Owner::Free) => (DEFAULT_URL.to_owned(), Origin::Default),
         };
-        let error = match self.connect(&url).await {
+        let error = match self.connect(&url, self.settings.timeout).await {
             Ok(client) => match self.judge(client, &url, origin, &owner).await? {
                 Judged::Ours(client, is_same) => match self.introduced(client, is_same).await {
                     Ok(client) => return Ok(Found::Server(client)),
@@ -300,18 +327,23 @@ impl<'a> Reach<'a> {
         control_token_path(&self.location, &self.settings.node_name, state_dir)
     }
 
-    async fn connect(&self, url: &str) -> Result<Client, ClientError> {
+    /// The server at `url`, with `timeout` for each call.
+    pub(super) async fn connect(
+        &self,
+        url: &str,
+        timeout: Duration,
+    ) -> Result<Client, ClientError> {
         let mut trust = ServerTrust::default();
         if url.starts_with("https:") {
             trust.ca_file = self.settings.ca_file.clone();
             trust.certificate = control_certificate(&self.token_path());
         }
-        Client::connect_trusting(url, &trust, self.settings.timeout).await
+        Client::connect_trusting(url, &trust, timeout).await
     }
 
     /// Shows the server the token where that is needed: the one that was named to any server that
     /// is to be asked, the one beside the database only to the server of that database.
-    async fn introduced(
+    pub(super) async fn introduced(
         &self,
         mut client: Box<Client>,
         is_same: bool,
@@ -329,7 +361,7 @@ impl<'a> Reach<'a> {
     }
 
     /// Whether the server that answered is the one of this database.
-    async fn judge(
+    pub(super) async fn judge(
         &self,
         client: Client,
         url: &str,

@@ -7,8 +7,9 @@ use super::faults::client_fault;
 use crate::cli::args::ServiceCommand;
 use crate::host;
 use crate::model::{
-    ActionReport, Actor, EventsReport, Fault, FaultKind, Port, PortsReport, Selection,
-    ServicesReport, StatusReport,
+    ActionReport, Actor, CleanupProgress, CleanupReport, CleanupRequest, EventsReport, Fault,
+    FaultKind, KillProgress, KillReport, KillRequest, Port, PortsReport, Selection, ServicesReport,
+    StatusReport,
 };
 use crate::rpc::{ActionProgress, Client, ClientError};
 use crate::text;
@@ -68,6 +69,24 @@ impl Backend {
             Self::Direct(direct) => here(direct, command).await,
         }
     }
+}
+
+/// Lets a server free ports.
+pub(in crate::cli) async fn kill_there(
+    client: &Client,
+    request: &KillRequest,
+    hear: &(dyn Fn(KillProgress) + Send + Sync),
+) -> Result<KillReport, Fault> {
+    client.kill_ports(request, hear).await.map_err(|error| unconfirmed(client, error))
+}
+
+/// Lets a server clean up.
+pub(in crate::cli) async fn cleanup_there(
+    client: &Client,
+    request: &CleanupRequest,
+    hear: &(dyn Fn(CleanupProgress) + Send + Sync),
+) -> Result<CleanupReport, Fault> {
+    client.cleanup(request, hear).await.map_err(|error| unconfirmed(client, error))
 }
 
 async fn ask(

@@ -10,11 +10,15 @@
 //! it gets there. A reader that went away ([`Output::is_open`]) is no failure and no panic.
 
 mod action;
+mod cleanup;
 mod escape;
 mod events;
+mod holder;
+mod kill;
 mod live;
 mod output;
 mod ports;
+mod progress;
 mod ready;
 mod service;
 mod shutdown;
@@ -29,5 +33,6 @@ mod testing;
 
 pub use live::Live;
 pub use output::Output;
+pub use progress::ProgressView;
 pub use shutdown::ShutdownLines;
 pub use style::Style;

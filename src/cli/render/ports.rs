@@ -1,12 +1,13 @@
 //! Ports and who holds them.
 
 use super::table::{Grid, Paint, painted};
-use super::{Output, Style, escape, units};
+use super::{Output, Style, escape, holder, units};
 use crate::model::{HolderView, Port, PortState, PortView, PortsReport, Timestamp};
 use crate::text;
 
 impl Output {
-    /// `ports status`: one row for each port, and one for each further holder.
+    /// `ports status`: one row for each port, and one for each further holder; below a holder's row
+    /// what is known of it, where that was asked for.
     pub fn ports(&self, report: &PortsReport) {
         if self.is_json() {
             return self.document(report);
@@ -31,16 +32,20 @@ fn table(report: &PortsReport, style: Style, now: Timestamp) -> String {
     ];
     let mut grid = Grid::new(style, &headings.map(|heading| heading.render(style.lang)));
     grid = grid.one_line_rows();
+    let mut below = vec![Vec::new()];
     for (port, view) in &report.ports {
         let mut first = Some((*port, view));
         if view.holders.is_empty() {
             grid.row(row(first, holder_unseen(view), style));
+            below.push(Vec::new());
         }
         for holder in &view.holders {
             grid.row(row(first.take(), holder_cells(holder, now), style));
+            let details = holder.details.as_ref();
+            below.push(details.map_or_else(Vec::new, |details| holder::lines(details, style)));
         }
     }
-    grid.right(&[0, 3, 4]).render(&[0, 1, 3, 4, 6])
+    grid.right(&[0, 3, 4]).render_with(&[0, 1, 3, 4, 6], &below)
 }
 
 /// The cells of a port, empty for its second holder, before those of a holder.
@@ -99,7 +104,7 @@ fn holder_cells(holder: &HolderView, now: Timestamp) -> [String; 4] {
 mod tests {
     use super::super::testing::{ago, capture, json_style, zh};
     use super::*;
-    use crate::model::{Source, Success};
+    use crate::model::{HolderDetails, Keeper, Source, Success};
 
     fn report() -> PortsReport {
         let holder = |pid, command: &str| HolderView {
@@ -149,6 +154,31 @@ mod tests {
             "                                         8  ann   2h  nginx: worker\n",
             " 9000  free     api                -     -  -     -   -\n",
             "27721  serving  订单               3  4242  ann   2h  pmctl serve\n",
+        );
+        assert_eq!(streams.out(), expected);
+    }
+
+    #[test]
+    fn what_is_known_of_a_holder_stands_below_its_row() {
+        let mut report = report();
+        report.ports.retain(|port, _| matches!(port.get(), 8080 | 9000));
+        let details = HolderDetails {
+            directory: Some("/srv/a\u{7}".into()),
+            keeper: Some(Keeper::Container { runtime: "docker".into(), id: "0123456789ab".into() }),
+            ..HolderDetails::default()
+        };
+        for view in report.ports.values_mut() {
+            view.holders.truncate(1);
+            view.holders.iter_mut().for_each(|holder| holder.details = Some(details.clone()));
+        }
+        let (output, streams) = capture(Style::default());
+        output.ports(&report);
+        let expected = concat!(
+            "PORT  STATE    SERVICE  CONNECTIONS  PID  USER  UP  COMMAND\n",
+            "8080  foreign  admin              ?    7  ann   2h  nginx\\u{1b}[2J -g\n",
+            "       in /srv/a\\u{7}\n",
+            "       runs in the docker container 0123456789ab\n",
+            "9000  free     api                -    -  -     -   -\n",
         );
         assert_eq!(streams.out(), expected);
     }

@@ -116,7 +116,13 @@ impl Grid {
 
     /// The laid-out lines, each ended by `\n`, with the marks of [`painted`] still in them.
     /// `rigid` columns keep the width of their content; the others share what is left.
-    pub(super) fn render(mut self, rigid: &[usize]) -> String {
+    pub(super) fn render(self, rigid: &[usize]) -> String {
+        self.render_with(rigid, &[])
+    }
+
+    /// The same with lines of their own `below` each row, that of the headings first. Only where
+    /// rows have one line each.
+    pub(super) fn render_with(mut self, rigid: &[usize], below: &[Vec<String>]) -> String {
         self.table.discover_columns();
         let last = self.columns.saturating_sub(1);
         for at in 0..self.columns {
@@ -127,10 +133,14 @@ impl Grid {
             }
         }
         let mut out = String::new();
-        for line in self.table.lines() {
+        for (at, line) in self.table.lines().enumerate() {
             // The end of the line ends its colour as well.
             out.push_str(line.trim_end_matches([' ', END]));
             out.push('\n');
+            for line in below.get(at).into_iter().flatten() {
+                out.push_str(line);
+                out.push('\n');
+            }
         }
         out
     }

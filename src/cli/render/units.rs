@@ -91,7 +91,10 @@ pub(super) fn yes_or_no(yes: bool, lang: Lang) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Actual, EventAction, Outcome, PortState, ServerState, ShutdownStep};
+    use crate::model::{
+        Actual, CleanupAction, EventAction, Outcome, PortAction, PortState, ServerState,
+        ShutdownStep,
+    };
 
     #[test]
     fn quantities_are_short_and_right_at_their_boundaries() {
@@ -118,6 +121,8 @@ mod tests {
         words.extend(EventAction::ALL.iter().map(|w| w.as_str()));
         words.extend(Outcome::ALL.iter().map(|w| w.as_str()));
         words.extend(ShutdownStep::ALL.iter().map(|w| w.as_str()));
+        words.extend(PortAction::ALL.iter().map(|w| w.as_str()));
+        words.extend(CleanupAction::ALL.iter().map(|w| w.as_str()));
         for known in words {
             assert_ne!(word(known, Lang::ZhCn), known);
         }

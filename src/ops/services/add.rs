@@ -83,7 +83,7 @@ impl Ops {
         let started = self.run_now(one, by).await;
         if let Err(fault) | Ok(Some(Err(fault))) = started.map(|all| all.into_iter().next()) {
             // It may run all the same, if only its row could not be written.
-            live.stop(one).await;
+            live.stop(one, None).await;
             return Err(self.take_back(&service, fault, by).await);
         }
         let service = self.select_one(&service.name).await?;

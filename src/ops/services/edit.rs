@@ -100,7 +100,7 @@ impl Ops {
         let claim = self.claim(which).await?;
         let services = &claim.services;
         let stopped = match self.live() {
-            Some(_) => self.stop_now(services, by).await?,
+            Some(_) => self.stop_now(services, None, by).await?,
             None => Vec::new(),
         };
         let now = self.now();

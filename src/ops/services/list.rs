@@ -20,7 +20,7 @@ impl Ops {
 
     /// The rows of `which`: all in the order of their names, named ones in the order asked, each
     /// once.
-    pub(super) async fn select(&self, which: &Selection) -> Result<Vec<Service>, Fault> {
+    pub(in crate::ops) async fn select(&self, which: &Selection) -> Result<Vec<Service>, Fault> {
         let all = match self.reading_store() {
             Some(store) => store.services(self.node()).await.map_err(store_fault)?,
             None => Vec::new(),

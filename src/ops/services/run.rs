@@ -1,5 +1,7 @@
 //! Starting and stopping services.
 
+use std::time::Duration;
+
 use super::list::Claim;
 use crate::model::{
     ActionItem, ActionReport, Actor, Actual, Desired, EventAction, Fault, Selection, Service,
@@ -35,14 +37,19 @@ impl Ops {
     }
 
     /// Makes stopped the desired state of `which`, and inside a live server the actual one, after
-    /// a drain.
-    pub(super) async fn stop(&self, which: &Selection, by: &Actor) -> Result<ActionReport, Fault> {
+    /// a drain; `at_most` shortens the server's own bound of it.
+    pub(in crate::ops) async fn stop(
+        &self,
+        which: &Selection,
+        at_most: Option<Duration>,
+        by: &Actor,
+    ) -> Result<ActionReport, Fault> {
         let claim = self.want(which, Desired::Stopped, by).await?;
         let services = &claim.services;
         if self.live().is_none() {
             return self.noted(services, |s| text::ops::stop_noted(s.port)).await;
         }
-        let results = self.stop_now(services, by).await?;
+        let results = self.stop_now(services, at_most, by).await?;
         let mut items = self.items_now(services).await?;
         for (item, result) in items.iter_mut().zip(results) {
             let port = item.service.port;
@@ -66,7 +73,7 @@ impl Ops {
         if self.live().is_none() {
             return self.noted(services, |s| text::ops::start_noted(s.port)).await;
         }
-        let stopped = self.stop_now(services, by).await?;
+        let stopped = self.stop_now(services, None, by).await?;
         let results = self.run_now(services, by).await?;
         let mut items = self.items_now(services).await?;
         for ((item, result), stopped) in items.iter_mut().zip(results).zip(stopped) {
@@ -180,10 +187,11 @@ impl Ops {
     }
 
     /// Drains the proxy of each service through the live server and writes `draining` before,
-    /// `stopped` after.
+    /// `stopped` after. `at_most` shortens the server's own bound of a drain.
     pub(super) async fn stop_now(
         &self,
         services: &[Service],
+        at_most: Option<Duration>,
         by: &Actor,
     ) -> Result<Vec<StopResult>, Fault> {
         let (Some(live), Some(store)) = (self.live(), self.reading_store()) else {
@@ -196,7 +204,7 @@ impl Ops {
             let begun = store.set_actual(node, &draining, self.now(), Vec::new()).await;
             begun.map_err(store_fault)?;
         }
-        let results = live.stop(services).await;
+        let results = live.stop(services, at_most).await;
         let now = self.now();
         let stopped: Vec<_> = services.iter().map(|s| (s.id, Actual::Stopped, None)).collect();
         let event = |(service, result): (&Service, &StopResult)| {

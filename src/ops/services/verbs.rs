@@ -1,17 +1,11 @@
-//! The verbs that change services, as every face calls them.
-//!
-//! Inside a live server a change that has begun goes on to its end even if its caller hangs up: half
-//! a change, such as a drain whose row is never written, would be nobody's.
-
-use futures_util::FutureExt;
-use tokio::sync::oneshot;
+//! The verbs that change services, as every face calls them. Each goes on to its end, see
+//! `ops::finish`.
 
 use crate::model::{
     ActionReport, Actor, Fault, NewService, NewTarget, Selection, ServiceName, ServicePatch,
     TargetName,
 };
 use crate::ops::context::Ops;
-use crate::ops::faults::stopped_fault;
 
 impl Ops {
     /// Registers a service and, inside a live server, starts it unless it is to be stopped. If it
@@ -39,7 +33,7 @@ impl Ops {
         by: &Actor,
     ) -> Result<ActionReport, Fault> {
         let (ops, which, by) = (self.clone(), which.clone(), by.clone());
-        self.to_its_end(async move { ops.stop(&which, &by).await }).await
+        self.to_its_end(async move { ops.stop(&which, None, &by).await }).await
     }
 
     /// Stops and starts `which`; without a server it makes running the desired state.
@@ -110,22 +104,5 @@ impl Ops {
         let (ops, by) = (self.clone(), by.clone());
         let (service, name) = (service.clone(), name.clone());
         self.to_its_end(async move { ops.switch(&service, &name, &by).await }).await
-    }
-
-    /// Inside a live server the work is the server's from here on; without one it is the caller's.
-    async fn to_its_end<W>(&self, work: W) -> Result<ActionReport, Fault>
-    where
-        W: Future<Output = Result<ActionReport, Fault>> + Send + 'static,
-    {
-        let Some(live) = self.live() else { return work.await };
-        let (answer, answered) = oneshot::channel();
-        live.carry_out(
-            async move {
-                // Whoever asked may be gone; the work is done all the same.
-                answer.send(work.await).ok();
-            }
-            .boxed(),
-        );
-        answered.await.unwrap_or_else(|_| Err(stopped_fault()))
     }
 }

@@ -23,8 +23,9 @@ use super::convert::{Need, Word};
 use super::generated::control_client::ControlClient;
 use super::generated::{self as pb};
 use crate::model::{
-    ActionReport, EventsReport, Fault, NewService, NewTarget, Phase, Port, PortsReport, Selection,
-    ServerView, ServiceName, ServicePatch, ServicesReport, StatusReport, TargetName,
+    ActionReport, CleanupProgress, CleanupReport, CleanupRequest, EventsReport, Fault,
+    KillProgress, KillReport, KillRequest, NewService, NewTarget, Phase, Port, PortsReport,
+    Selection, ServerView, ServiceName, ServicePatch, ServicesReport, StatusReport, TargetName,
 };
 use crate::text;
 
@@ -147,38 +148,47 @@ impl Client {
     pub async fn stop_services(
         &self,
         which: &Selection,
-        progress: impl FnMut(&ActionProgress),
+        mut progress: impl FnMut(&ActionProgress),
     ) -> Result<ActionReport, ClientError> {
         let request = pb::StopServicesRequest { which: Some(which.into()), beat_ms: self.beat() };
         let mut calls = self.calls.clone();
         let updates = calls.stop_services(request).await_within(self, "StopServices").await?;
-        stream::report(self.updates(updates, "StopServices"), progress).await
+        stream::report(self.updates(updates, "StopServices"), |sign: ActionProgress| {
+            progress(&sign)
+        })
+        .await
     }
 
     /// Drains, stops and starts the services of `which`.
     pub async fn restart_services(
         &self,
         which: &Selection,
-        progress: impl FnMut(&ActionProgress),
+        mut progress: impl FnMut(&ActionProgress),
     ) -> Result<ActionReport, ClientError> {
         let request =
             pb::RestartServicesRequest { which: Some(which.into()), beat_ms: self.beat() };
         let mut calls = self.calls.clone();
         let updates = calls.restart_services(request).await_within(self, "RestartServices").await?;
-        stream::report(self.updates(updates, "RestartServices"), progress).await
+        stream::report(self.updates(updates, "RestartServices"), |sign: ActionProgress| {
+            progress(&sign)
+        })
+        .await
     }
 
     /// Drains, stops and forgets the named services.
     pub async fn remove_services(
         &self,
         names: &[ServiceName],
-        progress: impl FnMut(&ActionProgress),
+        mut progress: impl FnMut(&ActionProgress),
     ) -> Result<ActionReport, ClientError> {
         let names = names.iter().map(ToString::to_string).collect();
         let request = pb::RemoveServicesRequest { names, beat_ms: self.beat() };
         let mut calls = self.calls.clone();
         let updates = calls.remove_services(request).await_within(self, "RemoveServices").await?;
-        stream::report(self.updates(updates, "RemoveServices"), progress).await
+        stream::report(self.updates(updates, "RemoveServices"), |sign: ActionProgress| {
+            progress(&sign)
+        })
+        .await
     }
 
     /// Changes the registration of a service; a new port or address drains the old one first.
@@ -186,13 +196,14 @@ impl Client {
         &self,
         name: &ServiceName,
         patch: &ServicePatch,
-        progress: impl FnMut(&ActionProgress),
+        mut progress: impl FnMut(&ActionProgress),
     ) -> Result<ActionReport, ClientError> {
         let mut request = pb::SetServiceRequest::from((name, patch));
         request.beat_ms = self.beat();
         let mut calls = self.calls.clone();
         let updates = calls.set_service(request).await_within(self, "SetService").await?;
-        stream::report(self.updates(updates, "SetService"), progress).await
+        stream::report(self.updates(updates, "SetService"), |sign: ActionProgress| progress(&sign))
+            .await
     }
 
     /// Adds a target to a service or replaces it. A relative CA file is refused.
@@ -241,6 +252,32 @@ impl Client {
         let request = pb::GetPortsRequest { ports };
         let answer = self.calls.clone().get_ports(request).await_within(self, "GetPorts").await;
         Ok(answer?.try_into()?)
+    }
+
+    /// Frees ports; `hear` learns how far it is meanwhile.
+    pub async fn kill_ports(
+        &self,
+        request: &KillRequest,
+        hear: &(dyn Fn(KillProgress) + Send + Sync),
+    ) -> Result<KillReport, ClientError> {
+        let mut request = pb::KillPortsRequest::from(request);
+        request.beat_ms = self.beat();
+        let mut calls = self.calls.clone();
+        let updates = calls.kill_ports(request).await_within(self, "KillPorts").await?;
+        stream::report(self.updates(updates, "KillPorts"), |sign| hear(sign)).await
+    }
+
+    /// Removes what unclean ends left; `hear` learns how far it is meanwhile.
+    pub async fn cleanup(
+        &self,
+        request: &CleanupRequest,
+        hear: &(dyn Fn(CleanupProgress) + Send + Sync),
+    ) -> Result<CleanupReport, ClientError> {
+        let mut request = pb::CleanupRequest::from(request);
+        request.beat_ms = self.beat();
+        let mut calls = self.calls.clone();
+        let updates = calls.cleanup(request).await_within(self, "Cleanup").await?;
+        stream::report(self.updates(updates, "Cleanup"), |sign| hear(sign)).await
     }
 
     /// The newest `limit` events, or the first `limit` after the one of id `after`; at most

@@ -6,10 +6,12 @@ use tonic::Streaming;
 
 use super::error::{Call, ClientError, classify};
 use super::wire::Wire;
-use crate::model::{ActionReport, Actual, Counters, Event, Fault, ServiceName, ShutdownProgress};
+use crate::model::{
+    ActionReport, Actual, CleanupProgress, CleanupReport, Counters, Event, Fault, KillProgress,
+    KillReport, ServiceName, ShutdownProgress,
+};
 use crate::rpc::convert::Word;
 use crate::rpc::generated as pb;
-use crate::rpc::generated::action_update::Update;
 
 /// The messages of a call, each awaited no longer than the silence allowed.
 pub(super) struct Updates<T> {
@@ -74,16 +76,56 @@ impl TryFrom<pb::ServiceProgress> for ServiceProgress {
     }
 }
 
-/// Follows an action to its report.
-pub(super) async fn report(
-    mut updates: Updates<pb::ActionUpdate>,
-    mut progress: impl FnMut(&ActionProgress),
-) -> Result<ActionReport, ClientError> {
+/// What one message of a call says that ends with a report.
+pub(super) enum Said<P, R> {
+    Progress(P),
+    Report(R),
+    /// Only that the server lives.
+    Alive,
+}
+
+/// The messages of a call that ends with a report.
+pub(super) trait Follow {
+    type Progress;
+    type Report;
+
+    fn said(self) -> Result<Said<Self::Progress, Self::Report>, Fault>;
+}
+
+macro_rules! follow {
+    ($($update:ident: $progress:ident, $report:ident, $module:ident;)*) => {$(
+        impl Follow for pb::$update {
+            type Progress = $progress;
+            type Report = $report;
+
+            fn said(self) -> Result<Said<$progress, $report>, Fault> {
+                use pb::$module::Update;
+                Ok(match self.update {
+                    Some(Update::Progress(sign)) => Said::Progress(sign.try_into()?),
+                    Some(Update::Report(report)) => Said::Report(report.try_into()?),
+                    None => Said::Alive,
+                })
+            }
+        }
+    )*};
+}
+
+follow! {
+    ActionUpdate: ActionProgress, ActionReport, action_update;
+    KillUpdate: KillProgress, KillReport, kill_update;
+    CleanupUpdate: CleanupProgress, CleanupReport, cleanup_update;
+}
+
+/// Follows a call to its report.
+pub(super) async fn report<U: Follow>(
+    mut updates: Updates<U>,
+    mut progress: impl FnMut(U::Progress),
+) -> Result<U::Report, ClientError> {
     while let Some(update) = updates.next().await? {
-        match update.update {
-            Some(Update::Report(report)) => return Ok(report.try_into()?),
-            Some(Update::Progress(sign)) => progress(&sign.try_into()?),
-            None => {}
+        match update.said()? {
+            Said::Report(report) => return Ok(report),
+            Said::Progress(sign) => progress(sign),
+            Said::Alive => {}
         }
     }
     // The server ended the stream without saying what came of it.

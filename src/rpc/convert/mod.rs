@@ -4,7 +4,9 @@
 //! [`Fault`]: of the usage kind where a request is read, `answer-not-understood` where the answer
 //! of a server of another version is.
 
+mod cleanup;
 mod event;
+mod kill;
 mod port;
 mod report;
 mod request;
@@ -15,8 +17,8 @@ mod shutdown;
 pub(super) use request::{event_limit, names, selection, service_name, target_name};
 
 use crate::model::{
-    Actual, Applied, Desired, Fault, FaultKind, Phase, PortState, ServerState, ShutdownStep,
-    Source, StepState, Timestamp,
+    Actual, Applied, CleanupAction, Desired, EndSignal, Fault, FaultKind, Phase, PortAction,
+    PortState, ServerState, ShutdownStep, Source, StepState, Timestamp,
 };
 use crate::rpc::generated as pb;
 use crate::text;
@@ -83,6 +85,9 @@ words! {
     Actual { Stopped, Starting, Running, Draining, Failed }
     Applied { Live, Desired }
     PortState { Serving, Residue, Foreign, Free, Unknown }
+    EndSignal { Term, Int, Hup, Quit, Kill }
+    PortAction { Stopped, Killed, Terminated, AlreadyFree, Left }
+    CleanupAction { Nothing, RowRepaired, HolderEnded, Healed, Left }
     ShutdownStep {
         CloseControl, StopSync, Deregister, DrainProxies, SaveState, CloseDatabase, Exit,
     }

@@ -1,9 +1,12 @@
 //! Ports and who holds them.
 
+use std::path::PathBuf;
+
 use super::service::{known_port, known_service};
 use super::{Word, all, millis, number};
 use crate::model::{
-    Fault, HolderView, Port, PortState, PortView, PortsReport, Source, Success, Timestamp,
+    Fault, HolderDetails, HolderView, Keeper, ParentView, Port, PortState, PortView, PortsReport,
+    Source, Success, Timestamp,
 };
 use crate::rpc::generated as pb;
 
@@ -14,7 +17,7 @@ impl From<&HolderView> for pb::Holder {
             user: holder.user.clone(),
             command: holder.command.clone(),
             started_at_ms: holder.start_time.map(millis),
-            details: None,
+            details: holder.details.as_ref().map(Into::into),
         }
     }
 }
@@ -28,7 +31,56 @@ impl TryFrom<pb::Holder> for HolderView {
             user: sent.user,
             command: sent.command,
             start_time: sent.started_at_ms.map(Timestamp::from_millis),
-            details: None,
+            details: sent.details.map(TryInto::try_into).transpose()?,
+        })
+    }
+}
+
+impl From<&HolderDetails> for pb::HolderDetails {
+    fn from(details: &HolderDetails) -> Self {
+        // Paths are shown to people, so one that is not Unicode loses only what cannot be shown.
+        let shown = |path: &PathBuf| path.to_string_lossy().into_owned();
+        let parent =
+            |parent: &ParentView| pb::Parent { pid: parent.pid, name: parent.name.clone() };
+        Self {
+            executable: details.executable.as_ref().map(shown),
+            directory: details.directory.as_ref().map(shown),
+            parents: details.parents.iter().map(parent).collect(),
+            other_ports: details.other_ports.iter().map(|port| port.get().into()).collect(),
+            keeper: details.keeper.as_ref().map(keeper),
+        }
+    }
+}
+
+fn keeper(keeper: &Keeper) -> pb::holder_details::Keeper {
+    use pb::holder_details::Keeper as Sent;
+    match keeper.clone() {
+        Keeper::Unit { name, user, restarts } => Sent::Unit(pb::Unit { name, user, restarts }),
+        Keeper::Container { runtime, id } => Sent::Container(pb::Container { runtime, id }),
+        Keeper::Forwarder { runtime } => Sent::Forwarder(pb::Forwarder { runtime }),
+    }
+}
+
+fn read_keeper(sent: pb::holder_details::Keeper) -> Keeper {
+    use pb::holder_details::Keeper as Sent;
+    match sent {
+        Sent::Unit(pb::Unit { name, user, restarts }) => Keeper::Unit { name, user, restarts },
+        Sent::Container(pb::Container { runtime, id }) => Keeper::Container { runtime, id },
+        Sent::Forwarder(pb::Forwarder { runtime }) => Keeper::Forwarder { runtime },
+    }
+}
+
+impl TryFrom<pb::HolderDetails> for HolderDetails {
+    type Error = Fault;
+
+    fn try_from(sent: pb::HolderDetails) -> Result<Self, Fault> {
+        let parent = |parent: pb::Parent| ParentView { pid: parent.pid, name: parent.name };
+        Ok(Self {
+            executable: sent.executable.map(PathBuf::from),
+            directory: sent.directory.map(PathBuf::from),
+            parents: sent.parents.into_iter().map(parent).collect(),
+            other_ports: sent.other_ports.into_iter().map(known_port).collect::<Result<_, _>>()?,
+            keeper: sent.keeper.map(read_keeper),
         })
     }
 }

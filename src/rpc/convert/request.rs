@@ -63,7 +63,7 @@ impl From<&Selection> for pb::Selection {
     }
 }
 
-fn port(number: u32) -> Result<Port, Fault> {
+pub(super) fn port(number: u32) -> Result<Port, Fault> {
     Port::try_from(i64::from(number)).map_err(Fault::usage)
 }
 

@@ -11,6 +11,8 @@ use crate::model::{
     StatusReport, Success, TargetName, TargetUrl, TargetView, UpstreamTls,
 };
 
+mod freeing;
+
 fn parsed<T: std::str::FromStr<Err: Debug>>(text: &str) -> T {
     text.parse().unwrap_or_else(|e| panic!("{text}: {e:?}"))
 }

@@ -9,6 +9,7 @@
 mod catalogue;
 mod grpc;
 mod h2;
+mod holder;
 mod http1;
 mod load;
 mod machine;
@@ -23,6 +24,7 @@ mod ws;
 pub use catalogue::{assert_in_order, sentence_like};
 pub use grpc::Grpc;
 pub use h2::{HyperUpstream, TlsIdentity, h2_request, runtime};
+pub use holder::{Holder, Listen};
 pub use http1::{Broken, Response, Wire, get};
 pub use load::Load;
 pub use machine::{anonymous_memory, is_listening, is_root, own_outside_address};
