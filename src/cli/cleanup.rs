@@ -3,9 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::backend::{
-    Examined, Found, Nobody, PATIENCE, Reach, Repair, VERDICT, cleanup_there,
-};
+use super::backend::{Examined, Found, Nobody, PATIENCE, Reach, Repair, VERDICT, cleanup_there};
 use super::context::Context;
 use super::exit::ExitCode;
 use super::render::ProgressView;

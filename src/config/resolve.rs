@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::layers::{Layers, Origin, Written};
 use super::settings::{
-    AccessSettings, ColorChoice, LimitSettings, LogFormat, LogLevel, LogSettings, OnConflict, OutputFormat,
-    ServeSettings, Settings,
+    AccessSettings, ColorChoice, LimitSettings, LogFormat, LogLevel, LogSettings, OnConflict,
+    OutputFormat, ServeSettings, Settings,
 };
 use super::{ConfigError, Flags, Key, Surroundings, dirs, file, parse};
 use crate::model::NodeName;

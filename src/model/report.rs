@@ -119,7 +119,8 @@ pub struct PortView {
     pub state: PortState,
     /// Every visible process with a listening socket on it.
     pub holders: Vec<HolderView>,
-    /// Open client connections; unknown where the server was not asked or it is not ours.
+    /// Open client connections; unknown where the system does not tell, and in a survey of all
+    /// registered ports for those that the asked server does not serve.
     pub connections: Option<u64>,
 }
 

@@ -19,6 +19,8 @@ mod holders;
 mod kill;
 mod live;
 mod machine;
+#[cfg(test)]
+mod made_up;
 mod ports;
 mod refusals;
 mod services;

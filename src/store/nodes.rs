@@ -83,64 +83,52 @@ impl Store {
     /// # Errors
     /// `BadValue`, `Busy`, `Corrupt`, `Sql`.
     pub async fn unfinished_nodes(&self, name: &NodeName) -> Result<Vec<Node>, StoreError> {
+        self.unfinished(Some(name)).await
+    }
+
+    /// Likewise of every node name.
+    ///
+    /// # Errors
+    /// As [`Store::unfinished_nodes`].
+    pub async fn all_unfinished_nodes(&self) -> Result<Vec<Node>, StoreError> {
+        self.unfinished(None).await
+    }
+
+    async fn unfinished(&self, name: Option<&NodeName>) -> Result<Vec<Node>, StoreError> {
         let failed = |error| self.failed("list the servers", error);
         let mut tx = self.read().await?;
         let rows = sqlx::query(
             "SELECT id, name, host, boot_id, pid_namespace, pid, start_time, exe, version, \
              started_at, control_url, stopped_at, stop_reason FROM nodes \
-             WHERE name = $1 AND stopped_at IS NULL ORDER BY id DESC",
+             WHERE (name = $1 OR $1 IS NULL) AND stopped_at IS NULL ORDER BY id DESC",
         );
-        let rows = rows.bind(name.as_str()).fetch_all(&mut *tx).await.map_err(failed)?;
-        rows.iter().map(|row| node(row, name).map_err(failed)?).collect()
-    }
-
-    /// Who the unfinished runs of every other node name than `name` are: servers of this database
-    /// that may well be alive.
-    ///
-    /// # Errors
-    /// As [`Store::unfinished_nodes`].
-    pub async fn other_servers(&self, name: &NodeName) -> Result<Vec<ProcessIdentity>, StoreError> {
-        let failed = |error| self.failed("list the servers", error);
-        let mut tx = self.read().await?;
-        let rows = sqlx::query(
-            "SELECT id, boot_id, pid_namespace, pid, start_time FROM nodes \
-             WHERE name <> $1 AND stopped_at IS NULL",
-        );
-        let rows = rows.bind(name.as_str()).fetch_all(&mut *tx).await.map_err(failed)?;
-        rows.iter().map(|row| identity(row, 1).map_err(failed)?).collect()
+        let rows = rows.bind(name.map(NodeName::as_str)).fetch_all(&mut *tx).await;
+        rows.map_err(failed)?.iter().map(|row| node(row).map_err(failed)?).collect()
     }
 }
 
-/// The four columns of an identity, from the `first` on.
-fn identity(
-    row: &SqliteRow,
-    first: usize,
-) -> Result<Result<ProcessIdentity, StoreError>, sqlx::Error> {
-    let (id, pid): (i64, i64) = (row.try_get(0)?, row.try_get(first + 2)?);
+fn node(row: &SqliteRow) -> Result<Result<Node, StoreError>, sqlx::Error> {
+    let (id, pid): (i64, i64) = (row.try_get(0)?, row.try_get(5)?);
     let Ok(number) = u32::try_from(pid) else {
         let value = pid.to_string();
         return Ok(Err(StoreError::BadValue { table: "nodes", id, column: "pid", value }));
     };
-    Ok(Ok(ProcessIdentity {
-        boot_id: row.try_get(first)?,
-        pid_namespace: row.try_get::<i64, _>(first + 1)?.cast_unsigned(),
-        pid: number,
-        start_time: row.try_get::<i64, _>(first + 3)?.cast_unsigned(),
-    }))
-}
-
-fn node(row: &SqliteRow, name: &NodeName) -> Result<Result<Node, StoreError>, sqlx::Error> {
-    let identity = match identity(row, 3)? {
-        Ok(identity) => identity,
-        Err(error) => return Ok(Err(error)),
+    let name: String = row.try_get(1)?;
+    let Ok(name) = name.parse() else {
+        return Ok(Err(StoreError::BadValue { table: "nodes", id, column: "name", value: name }));
     };
     let stopped_at: Option<i64> = row.try_get(11)?;
     Ok(Ok(Node {
-        id: NodeId(row.try_get(0)?),
+        id: NodeId(id),
         row: NodeRow {
-            name: name.clone(),
+            name,
             host: row.try_get(2)?,
-            identity,
+            identity: ProcessIdentity {
+                boot_id: row.try_get(3)?,
+                pid_namespace: row.try_get::<i64, _>(4)?.cast_unsigned(),
+                pid: number,
+                start_time: row.try_get::<i64, _>(6)?.cast_unsigned(),
+            },
             exe: PathBuf::from(row.try_get::<String, _>(7)?),
             version: row.try_get(8)?,
             started_at: Timestamp::from_millis(row.try_get(9)?),

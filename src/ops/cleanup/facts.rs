@@ -58,10 +58,12 @@ pub(super) async fn rules<'a>(
     ports: &'a Ports,
     contested: impl Iterator<Item = &'a Service>,
 ) -> Result<Rules, Fault> {
-    let mut servers = match ops.reading_store() {
-        Some(store) => store.other_servers(ops.node()).await.map_err(store_fault)?,
+    let nodes = match ops.reading_store() {
+        Some(store) => store.all_unfinished_nodes().await.map_err(store_fault)?,
         None => Vec::new(),
     };
+    let others = nodes.into_iter().map(|node| node.row).filter(|row| row.name != *ops.node());
+    let mut servers: Vec<_> = others.map(|row| row.identity).collect();
     let is_live = ops.live().is_some();
     let found = ports.holders(contested);
     holders::ask(ops.machine(), move |machine| {
