@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::build::Prepared;
-use super::control::{ControlListener, RemainingCalls};
+use super::control::RemainingCalls;
 use super::demo;
 use super::force;
 use super::observer::{Observer, ReadyView};
@@ -50,10 +50,13 @@ impl Prepared {
             watchdog.goodbye();
             return Err(fault);
         }
-        // It answers from here on, as one that starts: a port may have to be waited for.
         let close_control = CancellationToken::new();
-        let Some(control) = run.control.take() else { unreachable!("it is taken once") };
-        let control = run.serve_control(control, &tasks, close_control.clone());
+        let mut control = None;
+        // It answers from here on, as one that starts: a port may have to be waited for. A demo has
+        // its services only once it stands.
+        if run.demo.is_none() {
+            control = run.serve_control(&tasks, &close_control);
+        }
         let standing = match run.ports_are_free().await {
             Ok(true) => run.stand_up(&tasks).await.map(Some),
             Ok(false) => Ok(None),
@@ -68,6 +71,7 @@ impl Prepared {
                 return Err(fault);
             }
         };
+        let control = control.or_else(|| run.serve_control(&tasks, &close_control));
         let Self { server, ops, store, node, token, mut lock, writer, stop, lang, .. } = run;
         // Its directory goes when this function ends, after the database is closed.
         let _demo = run.demo;
@@ -117,12 +121,13 @@ impl Prepared {
         self.ops.start_desired(&Actor::Server).await.map(drop)
     }
 
+    /// Serves the control address; `None` if it is served already.
     fn serve_control(
-        &self,
-        control: ControlListener,
+        &mut self,
         tasks: &Tasks,
-        close: CancellationToken,
-    ) -> JoinHandle<RemainingCalls> {
+        close: &CancellationToken,
+    ) -> Option<JoinHandle<RemainingCalls>> {
+        let control = self.control.take()?;
         let router = api::router(self.ops.clone()).merge(rpc::router(self.ops.clone()));
         let server = self.server.clone();
         let guard = api::Guard {
@@ -138,8 +143,8 @@ impl Prepared {
             ops: self.ops.clone(),
         };
         let router = api::guarded(router, guard);
-        let running = control.run(router, close.cancelled_owned());
-        tasks.spawn("control", Importance::Vital, running)
+        let running = control.run(router, close.clone().cancelled_owned());
+        Some(tasks.spawn("control", Importance::Vital, running))
     }
 
     /// With `--on-conflict wait`: waits until no port of a wanted service is taken any more. Whatever

@@ -46,7 +46,7 @@ pub(super) struct Leaving {
     pub(super) node: NodeName,
     pub(super) token: ControlToken,
     pub(super) lock: OwnerLock,
-    pub(super) control: JoinHandle<RemainingCalls>,
+    pub(super) control: Option<JoinHandle<RemainingCalls>>,
     pub(super) close_control: CancellationToken,
     pub(super) sync: JoinHandle<()>,
     pub(super) tasks: Tasks,
@@ -83,7 +83,10 @@ pub(super) async fn run(leaving: Leaving) -> Ended {
     }
     leaving.close_control.cancel();
     // Its task panicked or hangs: nothing of it can be waited for, the runtime's end takes it.
-    let calls = tokio::time::timeout(QUICK, control).await.ok().and_then(Result::ok);
+    let calls = match control {
+        Some(control) => tokio::time::timeout(QUICK, control).await.ok().and_then(Result::ok),
+        None => None,
+    };
     told.done(step, text::serve::step_control_closed());
 
     // 2. and 3. The status synchronisation has heard the stop; there are no leases to give back.

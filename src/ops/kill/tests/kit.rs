@@ -41,6 +41,7 @@ impl Database {
             node: NodeName::default(),
             url: None,
             phase: None,
+            shutdown_timeout: None,
         };
         let acquired = OwnerLock::try_acquire(&location, holder, |_| false).unwrap();
         let Acquired::Lock(lock) = acquired else { panic!("the lock is held") };
