@@ -201,3 +201,54 @@ fn seen(machine: &dyn Machine, port: Port, holding: Holding) -> Seen {
     };
     Seen::Named(Taken { holders, command })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::made_up::{MadeUp, OWN_PID, port, process};
+
+    #[tokio::test]
+    async fn a_taken_port_names_its_holder_and_the_one_command_that_helps() {
+        let kept = |pid, number, keeper| {
+            let mut process = process(pid, &[number]);
+            process.details.keeper = Some(keeper);
+            process
+        };
+        let unit = |name: &str, restarts| {
+            let (name, user) = (name.to_owned(), false);
+            Keeper::Unit { name, user, restarts }
+        };
+        let container = Keeper::Container { runtime: "podman".into(), id: "0123456789ab".into() };
+        let made_up = MadeUp::with([
+            process(10, &[81]),
+            process(11, &[82]).of_user(0),
+            kept(12, 83, unit("web.service", Some(true))),
+            kept(13, 84, unit("once.service", Some(false))),
+            kept(14, 85, container),
+        ]);
+        {
+            let mut world = made_up.world();
+            world.unseen.insert(port(86), 77);
+            world.processes.get_mut(&OWN_PID).unwrap().ports = [port(87)].into();
+        }
+        let machine: Arc<dyn Machine> = Arc::new(made_up);
+        for (number, code, part) in [
+            (81, "port-taken", "`pmctl ports kill 81`".to_owned()),
+            (82, "port-taken", format!("`{}`", holders::with_rights(port(82)))),
+            (83, "port-taken", "`systemctl stop web.service`".to_owned()),
+            (84, "port-taken", "`pmctl ports kill 84`".to_owned()),
+            (85, "port-taken", "`podman stop 0123456789ab`".to_owned()),
+            (
+                86,
+                "port-taken-unseen",
+                format!("(uid 77); see which with `{}`", holders::by_hand(port(86))),
+            ),
+            (87, "port-taken-by-server", "pid 500".to_owned()),
+            (88, "port-taken-unknown", "88".to_owned()),
+        ] {
+            let message = taken_port(&machine, port(number)).await;
+            assert_eq!(message.code(), code, "{message}");
+            assert!(message.to_string().contains(&part), "{message}");
+        }
+    }
+}

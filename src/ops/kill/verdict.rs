@@ -139,7 +139,7 @@ impl Verdict {
 /// Why the port is still held.
 fn held(port: Port, tried: &[Tried], found: &[Holder], keepers: &[Keeper]) -> Fault {
     let is_there = |t: &&Tried| found.iter().any(|h| h.identity == t.target.holder.identity);
-    for stayed in tried.iter().filter(is_there) {
+    if let Some(stayed) = tried.iter().find(is_there) {
         let name = holders::name(&stayed.target.holder);
         let not_ended = || text::kill::port_holder_not_ended(port, &name);
         return match stayed.end {

@@ -16,7 +16,7 @@ use crate::model::{
 };
 use crate::ops::context::{DirectFacts, Ops, done};
 use crate::ops::live::{Live, Metrics, StopResult};
-use crate::ops::made_up::{MadeUp, OWN_PID, port};
+use crate::ops::made_up::{MadeUp, OWN_PID, identity, port};
 use crate::store::{
     Acquired, HolderKind, Location, LockHolder, NodeId, NodeRow, OwnerLock, ServiceRow, Store,
 };
@@ -37,7 +37,7 @@ impl Database {
         let location = Location::from_path(&directory.path().join("pmctl.db")).unwrap();
         let holder = LockHolder {
             kind: HolderKind::Serve,
-            identity: crate::ops::made_up::identity(OWN_PID, 1),
+            identity: identity(OWN_PID, 1),
             node: NodeName::default(),
             url: None,
             phase: None,
@@ -71,15 +71,19 @@ impl Database {
 
     /// A run of a server that never stopped, of another node name.
     pub(super) async fn other_server(&self, identity: ProcessIdentity) {
+        self.server("other", identity).await;
+    }
+
+    async fn server(&self, name: &str, identity: ProcessIdentity) -> NodeId {
         let row = NodeRow {
-            name: "other".parse().unwrap(),
+            name: name.parse().unwrap(),
             host: "here".into(),
             identity,
             exe: "pmctl".into(),
             version: "0".into(),
             started_at: clock::now(),
         };
-        self.store.start_node(row).await.unwrap();
+        self.store.start_node(row).await.unwrap()
     }
 
     /// The events about ports: action, subject, outcome, detail.
@@ -157,6 +161,7 @@ pub(super) async fn done_for(
 
 /// A server that serves what it is told.
 pub(super) struct MadeUpLive {
+    node: NodeId,
     pub(super) machine: MadeUp,
     pub(super) serving: Mutex<BTreeSet<ServiceId>>,
     /// The bound of each stop.
@@ -165,16 +170,16 @@ pub(super) struct MadeUpLive {
 }
 
 /// Operations in a server that serves `services`.
-pub(super) fn in_server(
+pub(super) async fn in_server(
     machine: &MadeUp,
     database: &Database,
     services: &[&Service],
 ) -> (Ops, Arc<MadeUpLive>) {
     let own_ports = services.iter().map(|service| service.port).chain([port(3000)]);
-    let mut world = machine.world();
-    world.processes.get_mut(&OWN_PID).unwrap().ports = own_ports.collect();
-    drop(world);
+    machine.world().processes.get_mut(&OWN_PID).unwrap().ports = own_ports.collect();
+    let node = database.server("default", identity(OWN_PID, 1)).await;
     let live = Arc::new(MadeUpLive {
+        node,
         machine: machine.clone(),
         serving: Mutex::new(services.iter().map(|service| service.id).collect()),
         bounds: Mutex::default(),
@@ -186,7 +191,7 @@ pub(super) fn in_server(
 
 impl Live for MadeUpLive {
     fn node_id(&self) -> NodeId {
-        NodeId(1)
+        self.node
     }
 
     fn server(&self) -> ServerView {

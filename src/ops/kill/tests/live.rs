@@ -13,7 +13,7 @@ async fn a_served_port_is_freed_by_stopping_its_service_which_can_be_undone() {
     let machine = MadeUp::with([]);
     let database = Database::new().await;
     let service = database.register("orders", 8080).await;
-    let (ops, live) = in_server(&machine, &database, &[&service]);
+    let (ops, live) = in_server(&machine, &database, &[&service]).await;
     let report = kill(&ops, &request(&[8080])).await.unwrap();
     assert_eq!(report.ports[0].action, Stopped, "{report:?}");
     let note = report.ports[0].notes[0].to_string();
@@ -29,7 +29,7 @@ async fn a_served_port_is_freed_by_stopping_its_service_which_can_be_undone() {
 async fn an_unregistered_port_is_denied_unless_forced() {
     let machine = MadeUp::with([process(10, &[8080])]);
     let database = Database::new().await;
-    let (ops, _) = in_server(&machine, &database, &[]);
+    let (ops, _) = in_server(&machine, &database, &[]).await;
     let report = kill(&ops, &request(&[8080])).await.unwrap();
     let fault = report.ports[0].fault.clone().unwrap();
     assert_eq!((fault.kind, fault.message.code()), (FaultKind::Denied, "port-unregistered"));
@@ -44,7 +44,7 @@ async fn a_stranger_on_a_registered_port_is_ended_if_it_is_of_the_servers_user()
     let database = Database::new().await;
     database.register("mine", 8080).await;
     database.register("theirs", 9090).await;
-    let (ops, _) = in_server(&machine, &database, &[]);
+    let (ops, _) = in_server(&machine, &database, &[]).await;
     let report = kill(&ops, &forced(&[8080, 9090])).await.unwrap();
     assert_eq!(report.ports[0].action, Terminated);
     let notes: Vec<_> = report.ports[0].notes.iter().map(|note| note.code()).collect();
@@ -59,7 +59,7 @@ async fn the_control_port_and_what_the_server_just_opens_are_left() {
     let machine = MadeUp::with([]);
     let database = Database::new().await;
     let service = database.register("orders", 8080).await;
-    let (ops, live) = in_server(&machine, &database, &[&service]);
+    let (ops, live) = in_server(&machine, &database, &[&service]).await;
     live.serving.lock().unwrap().clear();
     let done = done_for(&ops, &forced(&[3000, 8080])).await;
     let codes = [(Left, Some("port-control")), (Left, Some("port-in-transition"))];
@@ -72,7 +72,7 @@ async fn what_has_begun_goes_on_when_the_caller_hangs_up() {
     let machine = MadeUp::with([process(10, &[8080])]);
     let database = Database::new().await;
     database.register("mine", 8080).await;
-    let (ops, _) = in_server(&machine, &database, &[]);
+    let (ops, _) = in_server(&machine, &database, &[]).await;
     let asked = request(&[8080]);
     let begun = tokio::sync::Notify::new();
     let by = crate::model::Actor::Direct(BY.into());
