@@ -45,10 +45,10 @@ fn pids(item: &Value) -> Vec<u64> {
 /// The newest event of that action and subject: its outcome and its detail.
 #[track_caller]
 fn event(pmctl: &Pmctl, action: &str, subject: u16) -> Value {
-    let events = pmctl.json(&["events", "-n", "1000"]);
+    let (events, subject) = (pmctl.json(&["events", "-n", "1000"]), subject.to_string());
     let mut newest_first = events["events"].as_array().expect("events").iter().rev();
     newest_first
-        .find(|event| event["action"] == action && event["subject"] == subject.to_string())
+        .find(|event| event["action"] == action && event["subject"].as_str() == Some(&subject))
         .unwrap_or_else(|| panic!("no {action} of {subject}: {events:#}"))
         .clone()
 }

@@ -264,7 +264,7 @@ impl Client {
         request.beat_ms = self.beat();
         let mut calls = self.calls.clone();
         let updates = calls.kill_ports(request).await_within(self, "KillPorts").await?;
-        stream::report(self.updates(updates, "KillPorts"), |sign| hear(sign)).await
+        stream::report(self.updates(updates, "KillPorts"), hear).await
     }
 
     /// Removes what unclean ends left; `hear` learns how far it is meanwhile.
@@ -277,7 +277,7 @@ impl Client {
         request.beat_ms = self.beat();
         let mut calls = self.calls.clone();
         let updates = calls.cleanup(request).await_within(self, "Cleanup").await?;
-        stream::report(self.updates(updates, "Cleanup"), |sign| hear(sign)).await
+        stream::report(self.updates(updates, "Cleanup"), hear).await
     }
 
     /// The newest `limit` events, or the first `limit` after the one of id `after`; at most
