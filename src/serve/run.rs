@@ -58,7 +58,13 @@ impl Prepared {
             control = run.serve_control(&tasks, &close_control);
         }
         let standing = match run.ports_are_free().await {
-            Ok(true) => run.stand_up(&tasks).await.map(Some),
+            Ok(true) => {
+                // Before anybody is told: one that stands still from then on is no longer starting.
+                if let Err(error) = run.lock.set_phase(Phase::Ready) {
+                    tracing::warn!(%error, "the holder's file still says starting");
+                }
+                run.stand_up(&tasks).await.map(Some)
+            }
             Ok(false) => Ok(None),
             Err(fault) => Err(fault),
         };
@@ -72,16 +78,13 @@ impl Prepared {
             }
         };
         let control = control.or_else(|| run.serve_control(&tasks, &close_control));
-        let Self { server, ops, store, node, token, mut lock, writer, stop, lang, .. } = run;
+        let Self { server, ops, store, node, token, lock, writer, stop, lang, .. } = run;
         // Its directory goes when this function ends, after the database is closed.
         let _demo = run.demo;
         let syncing = sync::run(ops, server.clone(), stop.watch());
         let sync = tasks.spawn("status-sync", Importance::Helper, syncing);
         drop(writer);
         if let Some((view, services)) = standing {
-            if let Err(error) = lock.set_phase(Phase::Ready) {
-                tracing::warn!(%error, "the holder's file still says starting");
-            }
             announce(&view, &services, lang);
             observer.ready(&view);
         }

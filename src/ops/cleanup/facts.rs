@@ -58,12 +58,14 @@ pub(super) async fn rules<'a>(
     ports: &'a Ports,
     contested: impl Iterator<Item = &'a Service>,
 ) -> Result<Rules, Fault> {
-    let nodes = match ops.reading_store() {
-        Some(store) => store.all_unfinished_nodes().await.map_err(store_fault)?,
+    let mut servers: Vec<ProcessIdentity> = match ops.reading_store() {
+        Some(store) => {
+            let nodes = store.all_unfinished_nodes().await.map_err(store_fault)?;
+            let others = nodes.into_iter().filter(|node| node.row.name != *ops.node());
+            others.map(|node| node.row.identity).collect()
+        }
         None => Vec::new(),
     };
-    let others = nodes.into_iter().map(|node| node.row).filter(|row| row.name != *ops.node());
-    let mut servers: Vec<_> = others.map(|row| row.identity).collect();
     let is_live = ops.live().is_some();
     let found = ports.holders(contested);
     holders::ask(ops.machine(), move |machine| {
