@@ -94,7 +94,7 @@ impl Serialize for Success {
 pub struct HolderView {
     /// Process id.
     pub pid: u32,
-    /// User it runs as.
+    /// User it runs as; the uid in digits where it has no name.
     pub user: Option<String>,
     /// Command line, without the secrets that stand in it.
     pub command: Option<String>,
