@@ -52,18 +52,18 @@ impl Prepared {
         }
         let close_control = CancellationToken::new();
         let mut control = None;
-        // It answers from here on, as one that starts: a port may have to be waited for. A demo has
-        // its services only once it stands.
-        if run.demo.is_none() {
-            control = run.serve_control(&tasks, &close_control);
-        }
-        let standing = match run.ports_are_free().await {
+        let standing = match run.ports_are_free(&tasks, &close_control, &mut control).await {
             Ok(true) => {
                 // Before anybody is told: one that stands still from then on is no longer starting.
                 if let Err(error) = run.lock.set_phase(Phase::Ready) {
                     tracing::warn!(%error, "the holder's file still says starting");
                 }
-                run.stand_up(&tasks).await.map(Some)
+                let standing = run.stand_up(&tasks).await;
+                if standing.is_ok() {
+                    // Whoever is answered from here on finds everything there.
+                    run.serve_control(&tasks, &close_control, &mut control);
+                }
+                standing.map(Some)
             }
             Ok(false) => Ok(None),
             Err(fault) => Err(fault),
@@ -77,7 +77,6 @@ impl Prepared {
                 return Err(fault);
             }
         };
-        let control = control.or_else(|| run.serve_control(&tasks, &close_control));
         let Self { server, ops, store, node, token, lock, writer, stop, lang, .. } = run;
         // Its directory goes when this function ends, after the database is closed.
         let _demo = run.demo;
@@ -124,13 +123,14 @@ impl Prepared {
         self.ops.start_desired(&Actor::Server).await.map(drop)
     }
 
-    /// Serves the control address; `None` if it is served already.
+    /// Serves the control address from here on, unless that has begun before.
     fn serve_control(
         &mut self,
         tasks: &Tasks,
         close: &CancellationToken,
-    ) -> Option<JoinHandle<RemainingCalls>> {
-        let control = self.control.take()?;
+        served: &mut Option<JoinHandle<RemainingCalls>>,
+    ) {
+        let Some(control) = self.control.take() else { return };
         let router = api::router(self.ops.clone()).merge(rpc::router(self.ops.clone()));
         let server = self.server.clone();
         let guard = api::Guard {
@@ -147,12 +147,18 @@ impl Prepared {
         };
         let router = api::guarded(router, guard);
         let running = control.run(router, close.clone().cancelled_owned());
-        Some(tasks.spawn("control", Importance::Vital, running))
+        *served = Some(tasks.spawn("control", Importance::Vital, running));
     }
 
     /// With `--on-conflict wait`: waits until no port of a wanted service is taken any more. Whatever
-    /// else can be served is served meanwhile. False if a stop was asked for first.
-    async fn ports_are_free(&mut self) -> Result<bool, Fault> {
+    /// else can be served is served meanwhile, and the control address says that it starts. False if
+    /// a stop was asked for first.
+    async fn ports_are_free(
+        &mut self,
+        tasks: &Tasks,
+        close: &CancellationToken,
+        control: &mut Option<JoinHandle<RemainingCalls>>,
+    ) -> Result<bool, Fault> {
         let mut stopping = self.stop.watch();
         let mut waiting: HashMap<ServiceId, ServiceName> = HashMap::new();
         loop {
@@ -170,6 +176,7 @@ impl Prepared {
             if conflicts.is_empty() {
                 return Ok(true);
             }
+            self.serve_control(tasks, close, control);
             for service in conflicts {
                 if waiting.insert(service.id, service.name.clone()).is_none() {
                     let reason = service.reason.as_ref().map(|reason| reason.render(self.lang));
