@@ -151,8 +151,21 @@ impl Reader<'_> {
             (Kind::Number, DeValue::Integer(number)) if number.radix() == 10 => {
                 number.as_str().to_owned()
             }
+            (Kind::Switch, DeValue::Boolean(switch)) => switch.to_string(),
+            (Kind::List, DeValue::Array(items)) => {
+                let words = items.iter().map(|item| match item.get_ref() {
+                    DeValue::String(text) => Some(text.to_string()),
+                    _ => None,
+                });
+                match words.collect::<Option<Vec<_>>>() {
+                    Some(words) => words.join(","),
+                    None => return self.wrong_type(&origin, "array of strings", value.get_ref()),
+                }
+            }
             (Kind::Text, other) => return self.wrong_type(&origin, "string", other),
             (Kind::Number, other) => return self.wrong_type(&origin, "integer", other),
+            (Kind::Switch, other) => return self.wrong_type(&origin, "boolean", other),
+            (Kind::List, other) => return self.wrong_type(&origin, "array of strings", other),
         };
         self.values.push((key, Written { origin, value: value.into() }));
     }

@@ -72,7 +72,10 @@ pub(super) fn describe(pids: &BTreeSet<u32>) -> BTreeMap<u32, Holder> {
 #[cfg(unix)]
 fn user_names(_system: &System) -> impl Fn(&Process) -> Option<String> {
     let names = super::user::UserNames::read();
-    move |process| names.of(**process.effective_user_id()?)
+    move |process| {
+        let uid = **process.effective_user_id()?;
+        Some(names.of(uid).unwrap_or_else(|| uid.to_string()))
+    }
 }
 
 /// Finds the name of the user a process runs as, where that is our own. (The list of all users that

@@ -7,6 +7,7 @@
 //! Ground rules: this room names `text` and nobody else. A value that exists is valid: the only way
 //! to make a [`ServiceName`], [`Port`] or [`TargetUrl`] is through its parser.
 
+mod caller;
 mod cleanup;
 mod event;
 mod fault;
@@ -22,17 +23,18 @@ mod state;
 mod target;
 mod time;
 
+pub use caller::{Access, Caller, Standing, Unproven};
 pub use cleanup::{
     CleanupAction, CleanupItem, CleanupNode, CleanupProgress, CleanupReport, CleanupRequest,
 };
-pub use event::{Actor, Event, EventAction, Outcome, Peer};
+pub use event::{Actor, Event, EventAction, Outcome};
 pub use fault::{Fault, FaultKind};
 pub use identity::ProcessIdentity;
 pub use kill::{
     Bindable, EndSignal, HolderDetails, Keeper, KillItem, KillProgress, KillReport, KillRequest,
     ParentView, PortAction,
 };
-pub use mask::{masked, program_only};
+pub use mask::{masked, program_only, without_users};
 pub use name::{NodeName, ServiceName, TargetName};
 pub use port::{Port, PortChoice, PortRange, parse_ports};
 pub use report::{

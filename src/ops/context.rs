@@ -7,6 +7,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::live::Live;
 use super::machine::{Machine, ThisMachine};
+use super::refusals::Refusals;
 use crate::host::clock;
 use crate::model::{
     Actor, Applied, EventAction, Fault, FaultKind, NodeName, Outcome, Phase, PortRange, ServerView,
@@ -35,6 +36,7 @@ struct Inner {
     backing: Backing,
     machine: Arc<dyn Machine>,
     turns: Mutex<HashMap<ServiceId, Arc<tokio::sync::Mutex<()>>>>,
+    refusals: Refusals,
 }
 
 enum Backing {
@@ -72,8 +74,8 @@ impl Ops {
         backing: Backing,
         machine: Arc<dyn Machine>,
     ) -> Self {
-        let turns = Mutex::default();
-        Self(Arc::new(Inner { store, node, auto_ports, backing, machine, turns }))
+        let (turns, refusals) = (Mutex::default(), Refusals::default());
+        Self(Arc::new(Inner { store, node, auto_ports, backing, machine, turns, refusals }))
     }
 
     /// The same operations on a machine made up for a test. Before they are cloned.
@@ -101,6 +103,10 @@ impl Ops {
             Backing::Live(_) => None,
             Backing::Direct(facts) => Some(facts),
         }
+    }
+
+    pub(super) fn refusals(&self) -> &Refusals {
+        &self.0.refusals
     }
 
     /// UUID of the database; `None` where there is none yet.

@@ -10,7 +10,7 @@ use super::holders;
 use super::machine::{Machine, ThisMachine};
 use crate::host::{BindFailure, Holder, Holding, HostError};
 use crate::model::{Fault, FaultKind, Keeper, Port};
-use crate::store::StoreError;
+use crate::store::{LEAST_TOKEN, StoreError, TokenFileError};
 use crate::text::{self, Message};
 
 use FaultKind::{Denied, Exists, Internal, NotFound, Precondition, Unavailable, Usage};
@@ -135,6 +135,19 @@ pub async fn taken_address_fault(address: SocketAddr) -> Fault {
         Seen::Nobody => text::serve::control_address_taken_unseen(address),
     };
     Fault::new(Precondition, message)
+}
+
+/// The fault of a token file that is of no use.
+pub fn token_file_fault(error: &TokenFileError) -> Fault {
+    let message = match error {
+        TokenFileError::Unreadable { path, .. } => text::access::token_unreadable(path.display()),
+        TokenFileError::TooOpen { path } => text::access::token_too_open(path.display()),
+        TokenFileError::NoToken { path } => {
+            text::access::token_unusable(path.display(), LEAST_TOKEN)
+        }
+        TokenFileError::Unwritable { path, .. } => text::access::token_unwritable(path.display()),
+    };
+    Fault::caused(Usage, message, error)
 }
 
 /// What could be learnt about who listens on a port.

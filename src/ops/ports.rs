@@ -104,8 +104,10 @@ impl Judge {
             }
             _ => clients.and_then(|clients| clients.get(&port).copied()),
         };
-        let show =
-            |holder: &Holder| holders::view(holder, details.get(&holder.identity.pid).cloned());
+        let show = |holder: &Holder| {
+            let details = details.get(&holder.identity.pid);
+            holders::view(holder, details.map(|details| holders::beside(port, details)))
+        };
         let view = PortView {
             in_use: state != PortState::Free,
             pid: holders.first().map(|holder| holder.identity.pid),

@@ -5,18 +5,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::access::{ControlTls, ControlToken, introduction};
 use super::control::{ControlBindError, ControlListener};
 use super::demo::DemoPlan;
 use super::proxies::Proxies;
+use super::refusals::TellRefusals;
 use super::server::Server;
-use crate::config::{LimitSettings, OnConflict, Settings};
+use crate::config::{AccessSettings, LimitSettings, OnConflict, Settings};
 use crate::host::{self, clock};
 use crate::lifecycle::Stop;
 use crate::model::{
     Actor, Fault, FaultKind, NodeName, Phase, ProcessIdentity, ServerState, ServerView,
 };
 use crate::ops::{Ops, repair_rows, store_fault, taken_address_fault};
-use crate::proxy::{Limits, Plane, PlaneSettings, WireLimits};
+use crate::proxy::{Control, Limits, Plane, PlaneSettings, WireLimits};
 use crate::store::{
     Acquired, HolderKind, Location, LockHolder, NodeRow, OwnerLock, Store, WriterLock,
 };
@@ -42,6 +44,9 @@ pub struct Prepared {
     pub(super) store: Store,
     pub(super) location: Location,
     pub(super) node: NodeName,
+    // Goes before the lock: the next server's token file is not this one's to remove.
+    pub(super) token: ControlToken,
+    pub(super) access: AccessSettings,
     pub(super) lock: OwnerLock,
     pub(super) writer: WriterLock,
     /// `None` once it is served.
@@ -66,9 +71,12 @@ pub async fn prepare(
     stop: Stop,
 ) -> Result<Option<Prepared>, Fault> {
     let listen = settings.serve.listen;
-    if !listen.ip().is_loopback() {
-        return Err(Fault::usage(text::serve::control_address_not_loopback(listen)));
+    let access = &settings.serve.access;
+    let tls = ControlTls::of(access.tls.as_ref())?;
+    if tls.is_none() && !listen.ip().to_canonical().is_loopback() {
+        return Err(Fault::usage(text::access::listen_without_tls("--listen", listen)));
     }
+    let introduce = introduction(access)?;
     let descriptors = Descriptors::share(host::raise_descriptor_limit().map(|limit| limit.now));
     let location = Location::from_url(&settings.database_url).map_err(store_fault)?;
     let node = settings.node_name.clone();
@@ -82,6 +90,7 @@ pub async fn prepare(
     // Before the database is touched: where this fails, nothing was made or repaired.
     let mut demo_notes = Vec::new();
     let control = bind_control(listen, demo.is_some(), &mut demo_notes).await?;
+    let control = control.with(introduce, tls.as_ref().map(|tls| tls.acceptor.clone()));
     let store = Store::open_as_owner(&location, &lock).await.map_err(store_fault)?;
     // Direct writers wait until the rows they change are read and served: none falls between.
     let writer = tokio::select! {
@@ -94,10 +103,13 @@ pub async fn prepare(
     };
     // The lock is ours: whoever never said goodbye is gone, or has lost it.
     let unclean = repair_rows(&store, &node, &Actor::Server, clock::now()).await?;
+    // Before the URL is known to anyone: whoever finds the server finds its token.
+    let token = ControlToken::prepare(settings, &location, &node, tls.as_ref())?;
     let url = control.url();
     lock.set_url(&url).map_err(store_fault)?;
 
-    let plane = start_plane(settings, &descriptors, control.address())?;
+    let refusals = TellRefusals::default();
+    let plane = start_plane(settings, &descriptors, refusals.control(control.address()))?;
     let identity = lock.holder().identity.clone();
     let row = NodeRow {
         name: node.clone(),
@@ -131,6 +143,7 @@ pub async fn prepare(
         started_at,
     ));
     let ops = Ops::in_server(store.clone(), node.clone(), settings.port_range, server.clone());
+    refusals.to(&ops);
     let services = store.services(&node).await.map_err(store_fault)?.len() as u64;
     let mut attention = Vec::new();
     // Two sockets a service where both address families are listened on, a pair a connection.
@@ -144,6 +157,8 @@ pub async fn prepare(
         store,
         location,
         node,
+        token,
+        access: access.clone(),
         lock,
         writer,
         control: Some(control),
@@ -262,7 +277,7 @@ async fn bind_control(
 fn start_plane(
     settings: &Settings,
     descriptors: &Descriptors,
-    control: SocketAddr,
+    control: Control,
 ) -> Result<Plane, Fault> {
     let plane = PlaneSettings {
         workers: settings.serve.workers,

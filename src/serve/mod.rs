@@ -8,6 +8,7 @@
 //! ends only by a shutdown. Ready is said when everything vital stands. Every background task has a
 //! name in `lifecycle::Tasks`. The shutdown's steps are in one file, in their order.
 
+mod access;
 mod build;
 mod control;
 mod demo;
@@ -15,6 +16,7 @@ mod force;
 mod observer;
 mod progress;
 mod proxies;
+mod refusals;
 mod run;
 mod server;
 mod shutdown;

@@ -77,8 +77,7 @@ impl Prepared {
                 return Err(fault);
             }
         };
-        let Some(control) = control else { unreachable!("it is served whenever it stands") };
-        let Self { server, ops, store, node, lock, writer, stop, lang, .. } = run;
+        let Self { server, ops, store, node, token, lock, writer, stop, lang, .. } = run;
         // Its directory goes when this function ends, after the database is closed.
         let _demo = run.demo;
         let syncing = sync::run(ops, server.clone(), stop.watch());
@@ -96,6 +95,7 @@ impl Prepared {
             server,
             store,
             node,
+            token,
             lock,
             control,
             close_control,
@@ -132,7 +132,20 @@ impl Prepared {
     ) {
         let Some(control) = self.control.take() else { return };
         let router = api::router(self.ops.clone()).merge(rpc::router(self.ops.clone()));
-        let router = api::guarded(router, control.address());
+        let server = self.server.clone();
+        let guard = api::Guard {
+            own: api::Own {
+                address: control.address(),
+                names: self.access.control_names.clone(),
+                is_tls: self.access.tls.is_some(),
+            },
+            token: self.token.token.clone(),
+            open_metrics: self.access.open_metrics,
+            is_own: Arc::new(move |headers| server.proxies.sent(headers)),
+            grpc: rpc::refusal,
+            ops: self.ops.clone(),
+        };
+        let router = api::guarded(router, guard);
         let running = control.run(router, close.clone().cancelled_owned());
         *served = Some(tasks.spawn("control", Importance::Vital, running));
     }

@@ -25,6 +25,7 @@ mod services;
 mod states;
 #[cfg(test)]
 mod tests;
+mod token_file;
 mod writer;
 
 pub use database::{Identification, Store};
@@ -33,4 +34,8 @@ pub use holder::{HolderKind, LockHolder};
 pub use location::Location;
 pub use owner::{Acquired, Owner, OwnerLock, owner};
 pub use rows::{NewEvent, Node, NodeId, NodeRow, ServiceChange, ServiceRow};
+pub use token_file::{
+    LEAST_TOKEN, OwnFile, TokenFileError, chosen_token, control_certificate,
+    control_certificate_path, control_token_path, hex, read_token,
+};
 pub use writer::WriterLock;

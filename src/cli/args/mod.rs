@@ -18,3 +18,4 @@ pub use command::{Command, PortsCommand, ServiceCommand, Wait, WaitForPorts, Wai
 pub use early::Early;
 pub use parse::{Invocation, Stop, parse};
 pub use typed::Args;
+pub(crate) use typed::{SERVER_CA, with_server_ca};

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use super::reach::{Found, Origin, Reach};
+use super::reach::{Judged, Origin, Reach};
 use crate::host;
 use crate::model::{Fault, Phase};
 use crate::ops::HungServer;
@@ -46,17 +46,22 @@ impl Reach<'_> {
         let ends = since + VERDICT;
         let ask = async |after: Duration| {
             tokio::time::sleep_until((since + after).into()).await;
-            Client::connect(url, ends.saturating_duration_since(Instant::now())).await
+            self.connect(url, ends.saturating_duration_since(Instant::now())).await
         };
         let mut questions: FuturesUnordered<_> = [SECOND, THIRD].into_iter().map(ask).collect();
         while let Some(answer) = questions.next().await {
             match answer {
                 Ok(client) => {
                     let owner = Owner::Held(Some(holder.clone()));
-                    let found = self.judge(client, url, Origin::Recorded, &owner).await?;
+                    let judged = self.judge(client, url, Origin::Recorded, &owner).await?;
                     // Another program has its address: that is no answer of this one.
-                    if let Found::Server(client) = found {
-                        return Ok(Examined::Answers(client));
+                    if let Judged::Ours(client, is_same) = judged {
+                        return match self.introduced(client, is_same).await {
+                            Ok(client) => Ok(Examined::Answers(client)),
+                            Err(ClientError::Fault(fault)) => Err(fault),
+                            // It answered just now.
+                            Err(_) => Ok(Examined::Changed),
+                        };
                     }
                 }
                 Err(ClientError::Fault(fault)) => return Err(fault),

@@ -58,7 +58,7 @@ pub(super) async fn rules<'a>(
     ports: &'a Ports,
     contested: impl Iterator<Item = &'a Service>,
 ) -> Result<Rules, Fault> {
-    let mut servers = match ops.reading_store() {
+    let mut servers: Vec<ProcessIdentity> = match ops.reading_store() {
         Some(store) => {
             let nodes = store.all_unfinished_nodes().await.map_err(store_fault)?;
             let others = nodes.into_iter().filter(|node| node.row.name != *ops.node());

@@ -122,7 +122,7 @@ impl Sight<'_> {
             Step::Nothing | Step::Leave { .. } => {}
         }
         if self.clients > 0 && matches!(step, Step::Stop(_) | Step::End(_)) {
-            warnings.push(text::kill::note_clients(self.clients, port));
+            warnings.push(text::kill::note_clients(port, self.clients));
         }
         let service = asked.service;
         PlannedPort { port, service, holders: views, bindable, step, notes, warnings }
@@ -190,13 +190,13 @@ impl Sight<'_> {
     }
 
     fn details_of(&self, holder: &Holder) -> Option<HolderDetails> {
-        self.details.get(&holder.identity.pid).cloned()
+        let details = self.details.get(&holder.identity.pid)?;
+        Some(holders::beside(self.port, details))
     }
 
     fn other_ports(&self, holder: &Holder) -> Option<Message> {
-        let ports = &self.details.get(&holder.identity.pid)?.other_ports;
-        let others: Vec<String> =
-            ports.iter().filter(|port| **port != self.port).map(Port::to_string).collect();
+        let others = self.details_of(holder)?.other_ports;
+        let others: Vec<String> = others.iter().map(Port::to_string).collect();
         let pid = holder.identity.pid;
         (!others.is_empty()).then(|| text::kill::note_other_ports(pid, others.join(", ")))
     }
