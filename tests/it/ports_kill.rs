@@ -380,6 +380,47 @@ fn a_hung_server_is_left_with_the_way_to_end_it_and_other_ports_are_freed() {
 }
 
 #[test]
+fn a_server_that_is_named_and_silent_is_left_whatever_its_database() {
+    let (theirs, upstream) = (Pmctl::new(), Upstream::saying("hello"));
+    let [served, taken] = [free_port(), free_port()];
+    theirs.add("shop", served, &upstream.url());
+    let mut server = theirs.serve();
+    let mut holder = Holder::on(&[taken], Listen::V4);
+    server.signal(Signal::STOP);
+    // The caller has named no database, and its default one is not the server's.
+    let pmctl = Pmctl::with_default_database();
+    let ports = format!("{served},{taken}");
+    let args = ["--server", &server.url(), "--timeout", "300ms", &ports, "--force"];
+    let document = kill(&pmctl, 3, &args);
+    assert_eq!(item(&document, served)["action"], "left", "{document:#}");
+    assert_eq!(item(&document, taken)["action"], "terminated", "{document:#}");
+    assert_eq!(holder.wait_signal(), TERM);
+    server.signal(Signal::CONT);
+    wait_until("the server again", || match server.try_exit() {
+        Some(status) => panic!("the server was ended: {status}"),
+        None => match server.get("/readyz").status {
+            200 => Ok(()),
+            status => Err(status.to_string()),
+        },
+    });
+    assert!(is_listening(served));
+    server.stop();
+}
+
+#[test]
+fn a_server_of_another_database_is_not_asked_and_nothing_is_killed() {
+    let (theirs, pmctl) = (Pmctl::new(), Pmctl::new());
+    let server = theirs.serve();
+    pmctl.add("own", free_port(), "http://127.0.0.1:9");
+    let port = free_port();
+    let mut holder = Holder::on(&[port], Listen::V4);
+    let args = ["--server", &server.url(), "ports", "kill", &port.to_string(), "--force"];
+    assert_eq!(pmctl.fails_json(4, &args)["code"], "server-of-other-database");
+    assert!(holder.is_alive());
+    server.stop();
+}
+
+#[test]
 fn a_database_that_cannot_be_had_keeps_no_port_taken() {
     let pmctl = Pmctl::new().with("PMCTL_DATABASE_URL", "sqlite:///proc/nowhere/pmctl.db");
     let port = free_port();

@@ -68,6 +68,7 @@ pub(super) enum Judged {
 }
 
 /// Why there is no server to work with.
+#[derive(Clone)]
 pub(in crate::cli) enum Nobody {
     /// Nobody owns this database, and nobody listens at the default address.
     Here,
