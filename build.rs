@@ -11,6 +11,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<()> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
+    say_who_builds();
     compile_protos(&out)?;
     fs::write(out.join("catalogue.rs"), catalogue()?)?;
     fs::write(out.join("migrations.rs"), migrations("migrations/sqlite")?)?;
@@ -24,6 +25,22 @@ fn main() -> Result<()> {
 )]
 fn rerun_if_changed(path: &str) {
     println!("cargo:rerun-if-changed={path}");
+}
+
+/// `built_by_root`: for tests that need another user of the machine, which only root can be.
+#[expect(
+    clippy::disallowed_macros,
+    reason = "standard output is how a build script talks to Cargo"
+)]
+fn say_who_builds() {
+    println!("cargo:rustc-check-cfg=cfg(built_by_root)");
+    #[cfg(unix)]
+    if env::var_os("OUT_DIR")
+        .and_then(|out| fs::metadata(out).ok())
+        .is_some_and(|out| std::os::unix::fs::MetadataExt::uid(&out) == 0)
+    {
+        println!("cargo:rustc-cfg=built_by_root");
+    }
 }
 
 fn compile_protos(out: &Path) -> Result<()> {

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 
-use crate::model::{ActionReport, Fault, FaultKind, KillReport};
+use crate::model::{ActionReport, Fault, FaultKind, KillReport, without_users};
 
 /// What a handler gives back: a document, or the reason why there is none.
 pub(super) type Answer<T> = Result<Json<T>, Failure>;
@@ -56,7 +56,8 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let document = Document {
             success: false,
-            error: self.fault.to_string(),
+            // A sentence may quote what was sent, and that may be a URL with a password in it.
+            error: without_users(&self.fault.to_string()),
             code: self.fault.message.code(),
         };
         (self.status, Json(document)).into_response()
@@ -136,7 +137,10 @@ mod tests {
             CONTENT_TYPE,
             HeaderValue::from_static("application/grpc+proto"),
         )]);
-        let fault = Fault::new(FaultKind::Denied, text::control::host_not_allowed("é\n", "a:1"));
+        let fault = Fault::new(
+            FaultKind::Denied,
+            text::control::host_not_allowed("é\n", "a:1", "http://a:1"),
+        );
         let response = refusal(&headers, fault.into(), 7);
         assert_eq!(response.status(), StatusCode::FORBIDDEN);
         assert_eq!(response.headers()["grpc-status"], "7");

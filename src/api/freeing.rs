@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::answer::{Answer, single_port};
 use super::body::NoBody;
-use super::router::{Caller, actor, path_part, query};
+use super::router::{By, actor, path_part, query};
 use crate::model::{CleanupReport, CleanupRequest, Fault, KillReport, KillRequest, Port};
 use crate::ops::Ops;
 use crate::text;
@@ -42,7 +42,7 @@ impl FreeingQuery {
 /// What came of one port; the fault of one that was left is the answer.
 pub(super) async fn kill(
     State(ops): State<Ops>,
-    caller: Caller,
+    caller: By,
     path: Result<Path<String>, PathRejection>,
     asked: Result<Query<FreeingQuery>, QueryRejection>,
     _: NoBody,
@@ -70,7 +70,7 @@ pub(super) fn kill_request(
 /// as a whole was carried out.
 pub(super) async fn cleanup(
     State(ops): State<Ops>,
-    caller: Caller,
+    caller: By,
     asked: Result<Query<FreeingQuery>, QueryRejection>,
     _: NoBody,
 ) -> Answer<CleanupReport> {

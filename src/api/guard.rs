@@ -7,40 +7,46 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::middleware::{self, Next};
-use axum::response::Response;
 use http::header::{HOST, ORIGIN};
 use http::uri::{Authority, Uri};
 use http::{HeaderMap, HeaderName};
 
-use super::answer::refusal;
-use crate::model::{Fault, FaultKind};
+use crate::model::Caller;
 use crate::text::{self, Message};
 
-/// PERMISSION_DENIED.
-const GRPC_DENIED: u8 = 7;
-/// What a URL of the scheme `http` means that names no port.
-const DEFAULT_PORT: u16 = 80;
-
-/// `router` with the guard of the listener at `address` before every route and fallback of it.
-pub fn guarded(router: Router, address: SocketAddr) -> Router {
-    router.layer(middleware::from_fn_with_state(address, check))
+/// The names of a listener.
+#[derive(Clone, Debug)]
+pub struct Own {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Names beside its address and localhost, in lower case.
+    pub names: Vec<String>,
+    /// It speaks TLS.
+    pub is_tls: bool,
 }
 
-async fn check(State(address): State<SocketAddr>, request: Request, next: Next) -> Response {
-    match verdict(address, request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(message) => {
-            let fault = Fault::new(FaultKind::Denied, message);
-            refusal(request.headers(), fault.into(), GRPC_DENIED)
-        }
+impl Own {
+    /// The same, at the address that the caller's connection came in on: a listener on every
+    /// address is, to each caller, the one that was called.
+    pub(super) fn seen_by(&self, caller: &Caller) -> Self {
+        let ip = caller.local.ip().to_canonical();
+        Self { address: SocketAddr::new(ip, self.address.port()), ..self.clone() }
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.is_tls { "https" } else { "http" }
+    }
+
+    /// What a URL of its scheme means that names no port.
+    fn default_port(&self) -> u16 {
+        if self.is_tls { 443 } else { 80 }
     }
 }
 
-fn verdict(address: SocketAddr, uri: &Uri, headers: &HeaderMap) -> Result<(), Message> {
-    let host_denied = |shown: &str| text::control::host_not_allowed(shown.escape_debug(), address);
+/// Whether a request is addressed to `own` and, if a page made it, to the page's own listener.
+pub(super) fn verdict(own: &Own, uri: &Uri, headers: &HeaderMap) -> Result<(), Message> {
+    let url = || format!("{}://{}", own.scheme(), own.address);
+    let host_denied = |said: &str| text::control::host_not_allowed(shown(said), own.address, url());
     // HTTP/2 says it in `:authority`, HTTP/1 in `Host`, and either may say it twice.
     let in_target = uri.authority().map(Authority::as_str);
     let in_field = one(headers, &HOST).map_err(host_denied)?;
@@ -48,18 +54,29 @@ fn verdict(address: SocketAddr, uri: &Uri, headers: &HeaderMap) -> Result<(), Me
         return Err(host_denied(""));
     }
     for host in in_target.into_iter().chain(in_field) {
-        if !is_own(address, host) {
+        if !is_own(own, host) {
             return Err(host_denied(host));
         }
     }
-    let origin_denied = |shown: &str| text::control::origin_not_allowed(shown.escape_debug());
+    let origin_denied = |said: &str| text::control::origin_not_allowed(shown(said));
     match one(headers, &ORIGIN).map_err(origin_denied)? {
-        Some(origin) => match origin.strip_prefix("http://") {
-            Some(host) if is_own(address, host) => Ok(()),
+        Some(origin) => match origin.split_once("://") {
+            Some((scheme, host)) if scheme == own.scheme() && is_own(own, host) => Ok(()),
             _ => Err(origin_denied(origin)),
         },
         None => Ok(()),
     }
+}
+
+/// What a request called, on one line, not too long, and without what stands before an `@`: it ends
+/// up in answers and events, and may be a password.
+fn shown(said: &str) -> String {
+    const LONGEST: usize = 200;
+    let shown = match said.rsplit_once('@') {
+        Some((_, host)) => format!("***@{host}"),
+        None => said.to_owned(),
+    };
+    shown.escape_debug().take(LONGEST).collect()
 }
 
 /// The value of a field that stands there once or not at all; otherwise what to show of it.
@@ -76,8 +93,8 @@ fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>,
 }
 
 /// Whether `host` (`name`, `name:port`, an IPv6 address in brackets) is this listener: its address,
-/// localhost or a loopback address, with its port.
-fn is_own(address: SocketAddr, host: &str) -> bool {
+/// localhost or a loopback address, or one of its further names, with its port.
+fn is_own(own: &Own, host: &str) -> bool {
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
             Some((name, "")) => (Name::V6(name), None),
@@ -96,9 +113,9 @@ fn is_own(address: SocketAddr, host: &str) -> bool {
         // `u16::from_str` takes a leading plus sign.
         Some(port) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => port.parse(),
         Some(_) => return false,
-        None => Ok(DEFAULT_PORT),
+        None => Ok(own.default_port()),
     };
-    port == Ok(address.port()) && name.is_own(address.ip())
+    port == Ok(own.address.port()) && name.is_own(own)
 }
 
 enum Name<'a> {
@@ -108,16 +125,18 @@ enum Name<'a> {
 }
 
 impl Name<'_> {
-    fn is_own(&self, own: IpAddr) -> bool {
+    fn is_own(&self, own: &Own) -> bool {
+        let ip_of = own.address.ip();
         match self {
             Self::V6(text) => text
                 .parse::<Ipv6Addr>()
-                .is_ok_and(|ip| own == IpAddr::V6(ip) || ip == Ipv6Addr::LOCALHOST),
+                .is_ok_and(|ip| ip_of == IpAddr::V6(ip) || ip == Ipv6Addr::LOCALHOST),
             Self::Other(text) => {
                 text.eq_ignore_ascii_case("localhost")
+                    || own.names.iter().any(|name| text.eq_ignore_ascii_case(name))
                     || text
                         .parse::<Ipv4Addr>()
-                        .is_ok_and(|ip| own == IpAddr::V4(ip) || ip == Ipv4Addr::LOCALHOST)
+                        .is_ok_and(|ip| ip_of == IpAddr::V4(ip) || ip == Ipv4Addr::LOCALHOST)
             }
         }
     }
@@ -140,8 +159,9 @@ mod tests {
         for (name, value) in fields {
             headers.append(name, HeaderValue::from_static(value));
         }
-        let own = own.parse().unwrap_or_else(|e| panic!("{own}: {e}"));
-        verdict(own, &Uri::from_static(uri), &headers).map_err(|message| message.code())
+        let address = own.parse().unwrap_or_else(|e| panic!("{own}: {e}"));
+        let own = Own { address, names: Vec::new(), is_tls: false };
+        verdict(&own, &Uri::from_static(uri), &headers).map_err(|message| message.code())
     }
 
     const HOST_DENIED: Result<(), &str> = Err("host-not-allowed");
@@ -205,6 +225,14 @@ mod tests {
     }
 
     #[test]
+    fn a_password_in_a_host_is_not_repeated() {
+        assert_eq!(shown("ann:s3cret@localhost:3000"), "***@localhost:3000");
+        assert_eq!(shown("http://ann:s3\n@b@c"), "***@c");
+        assert_eq!(shown("a\nb"), "a\\nb");
+        assert_eq!(shown(&"a".repeat(60_000)).len(), 200);
+    }
+
+    #[test]
     fn only_this_listener_s_own_pages_may_call() {
         let with = |origin| code(OWN, "/", &[(HOST, OWN), (ORIGIN, origin)]);
         assert_eq!(with("http://127.0.0.1:3000"), Ok(()));
@@ -230,5 +258,27 @@ mod tests {
         assert_eq!(code(OWN, "/", &twice), ORIGIN_DENIED, "twice");
         let evil_host = [(HOST, "evil.example"), (ORIGIN, own)];
         assert_eq!(code(OWN, "/", &evil_host), HOST_DENIED, "the host counts first");
+    }
+
+    #[test]
+    fn a_listener_with_tls_has_its_further_names_and_its_own_scheme() {
+        let address = "192.0.2.7:443".parse().unwrap_or_else(|e| panic!("{e}"));
+        let own = Own { address, names: vec!["host.example".to_owned()], is_tls: true };
+        let code = |fields: &[(HeaderName, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(name, HeaderValue::from_static(value));
+            }
+            verdict(&own, &Uri::from_static("/"), &headers).map_err(|message| message.code())
+        };
+        for host in ["host.example", "Host.Example:443", "192.0.2.7", "localhost"] {
+            assert_eq!(code(&[(HOST, host)]), Ok(()), "{host}");
+        }
+        for host in ["host.example:3000", "x.host.example", "host.example.", "0.0.0.0"] {
+            assert_eq!(code(&[(HOST, host)]), HOST_DENIED, "{host}");
+        }
+        let from = |origin| code(&[(HOST, "host.example"), (ORIGIN, origin)]);
+        assert_eq!(from("https://host.example"), Ok(()));
+        assert_eq!(from("http://host.example"), ORIGIN_DENIED);
     }
 }

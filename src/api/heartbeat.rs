@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::answer::{Answer, single};
 use super::body::NoBody;
-use super::router::{Caller, Name, actor, name, query};
+use super::router::{By, Name, actor, name, query};
 use crate::model::{
     ActionReport, DrainProgress, Fault, HeartbeatHistory, HeartbeatsReport, Selection,
 };
@@ -68,7 +68,7 @@ impl DrainQuery {
 /// Answers once the service has stopped.
 pub(super) async fn drain(
     State(ops): State<Ops>,
-    caller: Caller,
+    caller: By,
     path: Name,
     asked: Result<Query<DrainQuery>, QueryRejection>,
     _: NoBody,

@@ -15,8 +15,8 @@ use super::answer::{Answer, Failure, refusal, single};
 use super::body::{Body, MAX_BODY, NoBody, ServiceBody, SwitchBody};
 use super::{freeing, heartbeat, probe};
 use crate::model::{
-    ActionReport, Actor, Event, EventsReport, Fault, FaultKind, NewService, Peer, PortsReport,
-    Selection, ServiceName, ServicesReport, StatusReport, parse_ports,
+    Access, ActionReport, Actor, Caller, Event, EventsReport, Fault, FaultKind, NewService,
+    PortsReport, Selection, ServiceName, ServicesReport, StatusReport, parse_ports,
 };
 use crate::ops::Ops;
 use crate::text;
@@ -74,10 +74,10 @@ async fn wrong_method(request: Request) -> Response {
 }
 
 /// Who calls; the accept loop puts it into every request.
-pub(super) type Caller = Option<Extension<Peer>>;
+pub(super) type By = Option<Extension<Caller>>;
 
-pub(super) fn actor(caller: Caller) -> Actor {
-    caller.map_or_else(|| Actor::Control("unknown".to_owned()), |Extension(peer)| peer.actor())
+pub(super) fn actor(by: By) -> Actor {
+    by.map_or_else(|| Actor::Control("unknown".to_owned()), |Extension(caller)| caller.actor())
 }
 
 /// The `{name}` of a path, percent-decoded.
@@ -128,13 +128,15 @@ struct PortsQuery {
 
 async fn ports(
     State(ops): State<Ops>,
+    access: Option<Extension<Access>>,
     asked: Result<Query<PortsQuery>, QueryRejection>,
 ) -> Answer<PortsReport> {
     let ports = match query(asked)?.ports {
         Some(list) => parse_ports(&list).map_err(Fault::usage)?,
         None => BTreeSet::new(),
     };
-    Ok(Json(ops.ports_status(&ports).await?))
+    let access = access.map_or(Access::Greeting, |Extension(access)| access);
+    Ok(Json(ops.ports_status(&ports).await?.shown_to(access)))
 }
 
 #[derive(Deserialize)]
@@ -170,36 +172,26 @@ async fn services(State(ops): State<Ops>) -> Answer<ServicesReport> {
 /// failed.
 async fn add(
     State(ops): State<Ops>,
-    caller: Caller,
+    caller: By,
     Body(body): Body<ServiceBody>,
 ) -> Result<(StatusCode, Json<ActionReport>), Failure> {
     let new = NewService::try_from(body)?;
     Ok((StatusCode::CREATED, Json(ops.add_service(new, &actor(caller)).await?)))
 }
 
-async fn start(
-    State(ops): State<Ops>,
-    caller: Caller,
-    path: Name,
-    _: NoBody,
-) -> Answer<ActionReport> {
+async fn start(State(ops): State<Ops>, caller: By, path: Name, _: NoBody) -> Answer<ActionReport> {
     let which = Selection::Named(vec![name(path)?]);
     single(ops.start_services(&which, &actor(caller)).await?)
 }
 
-async fn stop(
-    State(ops): State<Ops>,
-    caller: Caller,
-    path: Name,
-    _: NoBody,
-) -> Answer<ActionReport> {
+async fn stop(State(ops): State<Ops>, caller: By, path: Name, _: NoBody) -> Answer<ActionReport> {
     let which = Selection::Named(vec![name(path)?]);
     single(ops.stop_services(&which, &actor(caller)).await?)
 }
 
 async fn switch(
     State(ops): State<Ops>,
-    caller: Caller,
+    caller: By,
     path: Name,
     Body(body): Body<SwitchBody>,
 ) -> Answer<ActionReport> {
@@ -207,7 +199,7 @@ async fn switch(
     single(ops.switch_target(&name, &target, &actor(caller)).await?)
 }
 
-async fn remove(State(ops): State<Ops>, caller: Caller, path: Name) -> Answer<ActionReport> {
+async fn remove(State(ops): State<Ops>, caller: By, path: Name) -> Answer<ActionReport> {
     let which = Selection::Named(vec![name(path)?]);
     single(ops.remove_services(&which, &actor(caller)).await?)
 }

@@ -11,13 +11,13 @@ use std::path::Path;
 use clap::{Arg, Command, CommandFactory};
 use clap_complete::Shell;
 
-use super::args::Args;
+use super::args::{Args, SERVER_CA, with_server_ca};
 use crate::config::Key;
 use crate::text::{Lang, Message};
 
 /// The grammar with its texts in `lang`.
 pub fn command(lang: Lang) -> Command {
-    localize(Args::command(), lang)
+    localize(with_server_ca(Args::command()), lang)
 }
 
 /// `command` and everything below it with their texts in `lang`.
@@ -50,10 +50,14 @@ fn text(code: &str, lang: Lang) -> &'static str {
     Message::plain_text(code, lang).unwrap_or_default()
 }
 
+/// Whether every command has it.
+fn is_of_all(arg: &Arg) -> bool {
+    arg.is_global_set() || arg.get_id() == SERVER_CA
+}
+
 /// The catalogue's name of an argument's text.
 fn code_of(arg: &Arg, path: &str) -> String {
-    let is_global = arg.is_global_set() || arg.get_id() == "version";
-    let owner = if is_global { "global" } else { path };
+    let owner = if is_of_all(arg) || arg.get_id() == "version" { "global" } else { path };
     format!("help-{owner}-{}", arg.get_id().as_str().replace('_', "-"))
 }
 
@@ -98,10 +102,12 @@ fn describe(arg: Arg, path: &str, lang: Lang) -> Arg {
     }
     let flag = arg.get_long().map(|long| format!("--{long}"));
     let key = Key::ALL.iter().find(|key| key.flag().is_some() && key.flag() == flag.as_deref());
+    // The `--ca` of a target is no setting.
+    let key = key.filter(|key| **key != Key::Ca || is_of_all(&arg));
     if let Some(key) = key {
         help.push_str(&format!(" [{}: {}]", text("help-word-env", lang), key.env()));
     }
-    let heading = match (arg.is_positional(), arg.is_global_set()) {
+    let heading = match (arg.is_positional(), is_of_all(&arg)) {
         (true, _) => "help-heading-arguments",
         (_, true) => "help-heading-global",
         _ => "help-heading-options",

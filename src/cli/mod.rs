@@ -9,6 +9,7 @@
 
 pub mod args;
 mod backend;
+mod cleanup;
 mod context;
 mod events;
 mod exit;

@@ -3,14 +3,13 @@
 use std::ffi::OsString;
 
 use super::args::{self, Command, Early};
-use super::backend::Need;
 use super::context::Context;
 use super::exit::ExitCode;
 use super::render::{Output, Style};
-use super::{events, heartbeat, help, ports, serve, service, status};
+use super::{cleanup, events, heartbeat, help, ports, serve, service, status};
 use crate::config::{Settings, Surroundings};
 use crate::host::clock;
-use crate::model::{CleanupRequest, Fault, FaultKind};
+use crate::model::{Fault, FaultKind};
 use crate::text;
 
 /// Does what `argv` asks for, whose first word is the program's name.
@@ -78,7 +77,7 @@ async fn carry_out(
         Command::Service(command) => service::run(&context, command).await,
         Command::Ports(command) => ports::run(&context, command).await,
         Command::Heartbeat(command) => heartbeat::run(&context, command).await,
-        Command::Cleanup(request) => cleanup(&context, &request).await,
+        Command::Cleanup(request) => cleanup::run(&context, &request).await,
         Command::Events { limit, follow } => events::run(&context, limit, follow).await,
         Command::Status { wait } => status::status(&context, wait).await,
         Command::Shutdown { wait } => status::shutdown(&context, wait).await,
@@ -86,12 +85,4 @@ async fn carry_out(
             unreachable!("these were carried out without a client's runtime")
         }
     }
-}
-
-async fn cleanup(context: &Context<'_>, request: &CleanupRequest) -> Result<ExitCode, Fault> {
-    let backend = context.reach(Need::Write).await?;
-    let view = context.output.progress_view();
-    let report = backend.cleanup(request, &|progress| view.cleanup(&progress)).await;
-    view.finish();
-    Ok(context.output.cleanup_report(&report?))
 }

@@ -159,10 +159,12 @@ impl Reader<'_> {
                 let Some(written) = self.named(&origin, entries) else { return };
                 written
             }
+            (Kind::Switch, DeValue::Boolean(switch)) => vec![one(origin, switch.to_string())],
             (Kind::Text, other) => return self.wrong_type(&origin, "string", other),
             (Kind::Number, other) => return self.wrong_type(&origin, "integer", other),
             (Kind::Texts, other) => return self.wrong_type(&origin, "array of strings", other),
             (Kind::Named, other) => return self.wrong_type(&origin, "table of strings", other),
+            (Kind::Switch, other) => return self.wrong_type(&origin, "boolean", other),
         };
         self.values.push((key, written));
     }

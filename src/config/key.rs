@@ -9,6 +9,10 @@ pub enum Key {
     Server,
     /// The database.
     DatabaseUrl,
+    /// File of the control plane's token.
+    TokenFile,
+    /// Authority of the server's certificate.
+    Ca,
     /// Table or JSON.
     Output,
     /// Bound of one control call.
@@ -27,6 +31,16 @@ pub enum Key {
     Quiet,
     /// Address of the control plane.
     Listen,
+    /// Group whose members may call.
+    ControlGroup,
+    /// Further names of the control plane.
+    ControlNames,
+    /// Certificate of the control plane.
+    TlsCert,
+    /// Private key of that certificate.
+    TlsKey,
+    /// Metrics for everybody.
+    OpenMetrics,
     /// Name of the node.
     NodeName,
     /// Bound of the whole shutdown.
@@ -93,6 +107,8 @@ pub(super) enum Kind {
     Texts,
     /// A TOML table of strings; in the environment `NAME=VALUE` with commas.
     Named,
+    /// A TOML boolean.
+    Switch,
 }
 
 /// The table of `pmctl.toml` a setting stands in (empty: the top), its name there, its type.
@@ -104,6 +120,8 @@ impl Key {
         Self::Config,
         Self::Server,
         Self::DatabaseUrl,
+        Self::TokenFile,
+        Self::Ca,
         Self::Output,
         Self::Timeout,
         Self::Direct,
@@ -113,6 +131,11 @@ impl Key {
         Self::Verbose,
         Self::Quiet,
         Self::Listen,
+        Self::ControlGroup,
+        Self::ControlNames,
+        Self::TlsCert,
+        Self::TlsKey,
+        Self::OpenMetrics,
         Self::NodeName,
         Self::ShutdownTimeout,
         Self::ServiceTimeout,
@@ -142,13 +165,17 @@ impl Key {
     ];
 
     fn spec(self) -> (Option<&'static str>, &'static str, Option<InFile>) {
-        use Kind::{Named, Number, Text, Texts};
+        use Kind::{Named, Number, Switch, Text, Texts};
         match self {
             Self::Config => (Some("--config"), "PMCTL_CONFIG", None),
             Self::Server => (Some("--server"), "PMCTL_SERVER", None),
             Self::DatabaseUrl => {
                 (Some("--database-url"), "PMCTL_DATABASE_URL", Some(("", "database_url", Text)))
             }
+            Self::TokenFile => {
+                (Some("--token-file"), "PMCTL_TOKEN_FILE", Some(("", "token_file", Text)))
+            }
+            Self::Ca => (Some("--ca"), "PMCTL_CA", Some(("", "ca", Text))),
             Self::Output => (Some("--output"), "PMCTL_OUTPUT", None),
             Self::Timeout => (Some("--timeout"), "PMCTL_TIMEOUT", None),
             Self::Direct => (Some("--direct"), "PMCTL_DIRECT", None),
@@ -158,6 +185,23 @@ impl Key {
             Self::Verbose => (Some("--verbose"), "PMCTL_VERBOSE", None),
             Self::Quiet => (Some("--quiet"), "PMCTL_QUIET", None),
             Self::Listen => (Some("--listen"), "PMCTL_LISTEN", Some(("server", "listen", Text))),
+            Self::ControlGroup => (
+                Some("--control-group"),
+                "PMCTL_CONTROL_GROUP",
+                Some(("server", "control_group", Text)),
+            ),
+            Self::ControlNames => {
+                (None, "PMCTL_CONTROL_NAMES", Some(("server", "control_names", Texts)))
+            }
+            Self::TlsCert => {
+                (Some("--tls-cert"), "PMCTL_TLS_CERT", Some(("server", "tls_cert", Text)))
+            }
+            Self::TlsKey => (Some("--tls-key"), "PMCTL_TLS_KEY", Some(("server", "tls_key", Text))),
+            Self::OpenMetrics => (
+                Some("--open-metrics"),
+                "PMCTL_OPEN_METRICS",
+                Some(("server", "open_metrics", Switch)),
+            ),
             Self::NodeName => {
                 (Some("--node-name"), "PMCTL_NODE_NAME", Some(("server", "node_name", Text)))
             }

@@ -28,7 +28,7 @@ pub use layers::Flags;
 pub(crate) use parse::duration_within;
 pub(crate) use resolve::locale;
 pub use settings::{
-    ColorChoice, EurekaSettings, LimitSettings, LogFormat, LogLevel, LogSettings, OnConflict,
-    OutputFormat, ServeSettings, Settings,
+    AccessSettings, ColorChoice, EurekaSettings, LimitSettings, LogFormat, LogLevel, LogSettings,
+    OnConflict, OutputFormat, ServeSettings, Settings,
 };
 pub use surroundings::Surroundings;

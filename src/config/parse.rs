@@ -1,6 +1,6 @@
 //! How single values are written: durations, numbers, addresses, choices.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::layers::Written;
@@ -70,24 +70,28 @@ pub(super) fn choice<T: Copy>(written: &Written, choices: &[(&str, T)]) -> Resul
     })
 }
 
-/// The address of the control plane: loopback only, because it has no credentials in this version.
-/// Port 0 is any free port, which the database tells the clients.
+/// The address of the control plane. Port 0 is any free port, which the database tells the clients.
 pub(super) fn listen(written: &Written) -> Result<SocketAddr, Message> {
     let value = utf8(written)?.trim();
     let named = value.strip_prefix("localhost:").and_then(|port| port.parse().ok());
-    let address = named
+    named
         .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
         .or_else(|| value.parse().ok())
-        .ok_or_else(|| text::config::listen_invalid(&written.origin, value))?;
-    match address.ip() {
-        ip if ip.to_canonical().is_loopback() => Ok(address),
-        IpAddr::V4(_) | IpAddr::V6(_) => {
-            Err(text::config::listen_not_loopback(&written.origin, value))
-        }
+        .ok_or_else(|| text::config::listen_invalid(&written.origin, value))
+}
+
+/// A host name.
+pub(super) fn host_name(written: &Written) -> Result<String, Message> {
+    let name = utf8(written)?.trim();
+    let is_plain =
+        name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+    match is_plain && !name.is_empty() {
+        true => Ok(name.to_ascii_lowercase()),
+        false => Err(text::access::control_name_invalid(&written.origin, name)),
     }
 }
 
-/// The URL of a server: `http://host:port`, nothing more.
+/// The URL of a server: `http://host:port` or `https://host:port`, nothing more.
 pub(super) fn server_url(written: &Written) -> Result<String, Message> {
     let value = utf8(written)?.trim();
     let refuse = |reason: &str| {
@@ -102,8 +106,8 @@ pub(super) fn server_url(written: &Written) -> Result<String, Message> {
         Ok(url) => url,
         Err(error) => return refuse(&error.to_string()),
     };
-    if url.scheme() != "http" {
-        return refuse("the scheme is not http");
+    if !matches!(url.scheme(), "http" | "https") {
+        return refuse("the scheme is neither http nor https");
     }
     if !url.username().is_empty() || url.password().is_some() {
         return refuse("it has credentials in it");

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::layers::{Layers, Origin, Written};
 use super::settings::{
-    ColorChoice, LimitSettings, LogFormat, LogLevel, LogSettings, OnConflict, OutputFormat,
-    ServeSettings, Settings,
+    AccessSettings, ColorChoice, LimitSettings, LogFormat, LogLevel, LogSettings, OnConflict,
+    OutputFormat, ServeSettings, Settings,
 };
 use super::{ConfigError, Flags, Key, Surroundings, dirs, file, parse};
 use crate::model::NodeName;
@@ -61,6 +61,8 @@ impl Settings {
             database_url: database_url.unwrap_or_default(),
             database_is_named,
             server_url: resolver.get(Key::Server, None, |w| parse::server_url(w).map(Some)),
+            token_file: resolver.path(Key::TokenFile, around),
+            ca_file: resolver.path(Key::Ca, around),
             direct: resolver.get(Key::Direct, false, parse::switch),
             no_fallback: resolver.get(Key::NoFallback, false, parse::switch),
             timeout: resolver.duration(Key::Timeout, secs(5), millis(1), DAY),
@@ -142,6 +144,18 @@ impl Resolver {
         }
     }
 
+    /// The parsed entries of a list; those that are wrong are among the mistakes.
+    fn all<T>(&mut self, key: Key, parse: impl Fn(&Written) -> Result<T, Message>) -> Vec<T> {
+        let mut values = Vec::new();
+        for entry in self.layers.each(key) {
+            match parse(entry) {
+                Ok(value) => values.push(value),
+                Err(mistake) => self.mistakes.push(mistake),
+            }
+        }
+        values
+    }
+
     fn duration(
         &mut self,
         key: Key,
@@ -206,8 +220,10 @@ impl Resolver {
 
     fn serve(&mut self, around: &Surroundings, verbosity: i8) -> ServeSettings {
         let default_listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 3000));
+        let listen = self.get(Key::Listen, default_listen, parse::listen);
         ServeSettings {
-            listen: self.get(Key::Listen, default_listen, parse::listen),
+            listen,
+            access: self.access(listen, around),
             shutdown_timeout: self.duration(Key::ShutdownTimeout, secs(30), millis(100), DAY),
             service_timeout: self.duration(Key::ServiceTimeout, secs(10), Duration::ZERO, DAY),
             heartbeat_timeout: self.duration(Key::HeartbeatTimeout, secs(5), millis(100), HOUR),
@@ -224,6 +240,43 @@ impl Resolver {
             limits: self.limits(),
             log: self.log(around, verbosity),
         }
+    }
+
+    fn access(&mut self, listen: SocketAddr, around: &Surroundings) -> AccessSettings {
+        let (cert, key) = (self.path(Key::TlsCert, around), self.path(Key::TlsKey, around));
+        let tls = match (cert, key) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            (Some(_), None) => {
+                self.mistakes.push(text::access::tls_half("--tls-cert", "--tls-key"));
+                None
+            }
+            (None, Some(_)) => {
+                self.mistakes.push(text::access::tls_half("--tls-key", "--tls-cert"));
+                None
+            }
+        };
+        let is_half =
+            self.layers.get(Key::TlsCert).is_some() || self.layers.get(Key::TlsKey).is_some();
+        if let Some(written) = self.layers.get(Key::Listen)
+            && !listen.ip().to_canonical().is_loopback()
+            && !is_half
+        {
+            self.mistakes.push(text::access::listen_without_tls(&written.origin, listen));
+        }
+        AccessSettings {
+            control_group: self
+                .get(Key::ControlGroup, None, |w| Ok(Some(parse::utf8(w)?.trim().to_owned()))),
+            control_names: self.all(Key::ControlNames, parse::host_name),
+            tls,
+            open_metrics: self.get(Key::OpenMetrics, false, parse::switch),
+        }
+    }
+
+    /// A path; a relative one starts where it was written.
+    fn path(&self, key: Key, around: &Surroundings) -> Option<PathBuf> {
+        let written = self.layers.get(key)?;
+        Some(written.origin.base(&around.working_dir).join(PathBuf::from(&written.value)))
     }
 
     fn limits(&mut self) -> LimitSettings {
@@ -244,9 +297,7 @@ impl Resolver {
         let format = self.get(Key::LogFormat, LogFormat::default(), |written| {
             parse::choice(written, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
         });
-        let file = self.layers.get(Key::LogFile).map(|written| {
-            written.origin.base(&around.working_dir).join(PathBuf::from(&written.value))
-        });
+        let file = self.path(Key::LogFile, around);
         let named = self.get(Key::LogLevel, LogLevel::default(), |written| {
             use LogLevel::{Debug, Error, Info, Trace, Warn};
             let levels = [Error, Warn, Info, Debug, Trace].map(|level| (level.as_str(), level));

@@ -140,11 +140,27 @@ impl EurekaSettings {
     }
 }
 
+/// Who may call the control plane, beside who always may.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessSettings {
+    /// Members of this group may, without a token.
+    pub control_group: Option<String>,
+    /// Names, beside the address and `localhost`, that a request may be addressed to.
+    pub control_names: Vec<String>,
+    /// Certificate chain and private key, both PEM files with absolute paths; in the clear where
+    /// `None`, which an address that is not loopback never is.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// `/metrics` is for everybody.
+    pub open_metrics: bool,
+}
+
 /// What `pmctl serve` runs on, beside the [`Settings`] of every command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServeSettings {
-    /// Address of the control plane, loopback; port 0 is any free one.
+    /// Address of the control plane; port 0 is any free one.
     pub listen: SocketAddr,
+    /// Who may call it.
+    pub access: AccessSettings,
     /// Bound of the whole shutdown: 30 s, bounds 100 ms to 24 h.
     pub shutdown_timeout: Duration,
     /// Bound of one service's drain: 10 s, bounds 0 to 24 h.
@@ -173,8 +189,12 @@ pub struct Settings {
     pub database_url: String,
     /// A flag, the environment or the file named the database; else it is the default one.
     pub database_is_named: bool,
-    /// The server to ask, `http://host:port`; to be looked up in the database where `None`.
+    /// The server to ask, `http://host:port` or `https://host:port`; to be looked up in the database where `None`.
     pub server_url: Option<String>,
+    /// File of the control plane's token, absolute; the one beside the database where `None`.
+    pub token_file: Option<PathBuf>,
+    /// PEM file of authorities to trust for an `https://` server beside the system's, absolute.
+    pub ca_file: Option<PathBuf>,
     /// Never ask the server.
     pub direct: bool,
     /// Never go to the database.

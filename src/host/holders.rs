@@ -28,7 +28,7 @@ pub struct Holder {
     pub identity: ProcessIdentity,
     /// The user it runs as (effective); `None` on systems without such numbers.
     pub uid: Option<u32>,
-    /// That user's name.
+    /// That user's name; the uid in digits where it has none.
     pub user: Option<String>,
     /// Its command line, unmasked: it may hold secrets.
     pub command: Option<String>,

@@ -4,35 +4,37 @@
 //! socket, and only sockets whose process this user may see: another user's listener shows as free,
 //! which a bind test then contradicts.
 
-use std::collections::BTreeSet;
 use std::io;
+use std::time::Duration;
 
+use rustix::process::Signal;
 use sysinfo::{Pid, ProcessRefreshKind};
 
-use crate::model::{Port, ProcessIdentity};
+use crate::model::{EndSignal, Port, ProcessIdentity};
 
 use super::holders::Listening;
-use super::{HostError, Liveness, elsewhere};
+use super::{HostError, Liveness, PinError, elsewhere, unpinned};
 
-pub(super) use elsewhere::{describe, own_figures};
+pub(super) use elsewhere::{
+    connections, describe, details, in_user_namespace, is_own_socket, listening, may_end_any,
+    overflow_uid, own_figures, own_line, peer_socket,
+};
 
-pub(super) fn listening(
-    ports: &BTreeSet<Port>,
-    _known_pids: &[u32],
-) -> Result<Vec<Listening>, HostError> {
-    let all = listeners::get_all()
-        .map_err(|error| HostError::Listeners { source: io::Error::other(error.to_string()) })?;
+/// Every listening socket whose process this user may see.
+pub(super) fn all_listening() -> io::Result<Vec<Listening>> {
+    let all = listeners::get_all().map_err(|error| io::Error::other(error.to_string()))?;
     let listening = all.into_iter().filter_map(|listener| {
         let is_listener = listener.protocol == listeners::Protocol::TCP
             && listener.state == listeners::SocketState::Listen;
         let port = Port::new(listener.socket.port())?;
-        (is_listener && ports.contains(&port)).then(|| Listening {
-            port,
-            uid: None,
-            pids: [listener.process.pid].into(),
-        })
+        let pids = [listener.process.pid].into();
+        is_listener.then_some(Listening { port, uid: None, pids })
     });
     Ok(listening.collect())
+}
+
+pub(super) fn is_untouchable(pid: u32) -> bool {
+    pid <= 1
 }
 
 pub(super) fn own_identity() -> Result<ProcessIdentity, HostError> {
@@ -60,5 +62,48 @@ pub(super) fn liveness(identity: &ProcessIdentity) -> Liveness {
         Some(process) if elsewhere::is_zombie(process) => Liveness::Dead,
         Some(process) if process.start_time() == identity.start_time => Liveness::Alive,
         _ => Liveness::Dead,
+    }
+}
+
+/// Nothing holds a process here: `kqueue` tells of its end, but does not keep its pid from being given
+/// away.
+#[derive(Debug)]
+pub(super) struct Pin;
+
+impl Pin {
+    pub(super) fn new(identity: &ProcessIdentity) -> Result<Self, PinError> {
+        unpinned::pid_of(identity)?;
+        unpinned::compare(identity).map(|()| Self)
+    }
+
+    pub(super) fn may_signal(&self, identity: &ProcessIdentity) -> bool {
+        unpinned::pid_of(identity).is_ok_and(unpinned::may_signal)
+            && unpinned::compare(identity).is_ok()
+    }
+
+    pub(super) fn listens_on(&self, identity: &ProcessIdentity, port: Port) -> bool {
+        let is_it = |socket: &Listening| socket.port == port && socket.pids.contains(&identity.pid);
+        all_listening().is_ok_and(|sockets| sockets.iter().any(is_it))
+            && unpinned::compare(identity).is_ok()
+    }
+
+    pub(super) fn end(
+        &self,
+        identity: &ProcessIdentity,
+        signal: Option<EndSignal>,
+    ) -> Result<(), PinError> {
+        unpinned::send(identity, unpinned::signal_of(signal))
+    }
+
+    pub(super) fn resume(&self, identity: &ProcessIdentity) -> Result<(), PinError> {
+        unpinned::send(identity, Signal::CONT)
+    }
+
+    pub(super) fn wait(&self, identity: &ProcessIdentity, at_most: Duration) -> bool {
+        unpinned::wait(identity, at_most)
+    }
+
+    pub(super) fn has_window(&self) -> bool {
+        true
     }
 }

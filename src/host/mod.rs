@@ -15,6 +15,7 @@ mod details;
 mod elsewhere;
 mod error;
 mod figures;
+mod forwarder;
 mod holders;
 mod identity;
 mod limit;
@@ -29,6 +30,8 @@ mod platform;
 #[cfg(not(any(target_os = "linux", windows)))]
 #[path = "macos.rs"]
 mod platform;
+#[cfg(unix)]
+mod unpinned;
 mod user;
 
 pub use bind::{BindFailure, try_bind};

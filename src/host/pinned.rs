@@ -59,11 +59,12 @@ impl Pinned {
         self.pin.listens_on(&self.identity, port)
     }
 
-    /// Sends the signal; `None`: `TERM`, or the one way Windows has. Does not wait for the end.
+    /// Sends the signal; `None`: `TERM`, or the one way Windows has, which `KILL` is there too. Does
+    /// not wait for the end.
     ///
     /// # Errors
     /// `Gone` where it has ended meanwhile, `Denied` without the right to, `Unsupported` for any
-    /// signal on Windows.
+    /// other signal on Windows.
     pub fn end(&self, signal: Option<EndSignal>) -> Result<(), PinError> {
         self.pin.end(&self.identity, signal)
     }

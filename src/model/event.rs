@@ -1,7 +1,6 @@
 //! What happened: started, stopped, killed, healed, refused.
 
 use std::fmt;
-use std::net::SocketAddr;
 
 use serde::{Serialize, Serializer};
 
@@ -78,7 +77,7 @@ words! {
 pub enum Actor {
     /// A command line that worked on the database itself, by user name or uid.
     Direct(String),
-    /// A caller of the control plane, by peer address.
+    /// A caller of the control plane, by peer address and, where it is known, user id.
     Control(String),
     /// The server's own accord: start, stop, recovery.
     Server,
@@ -97,18 +96,6 @@ impl fmt::Display for Actor {
 impl Serialize for Actor {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-/// Who calls the control plane: the address of the far end of the connection. The accept loop puts
-/// it into the extensions of every request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer(pub SocketAddr);
-
-impl Peer {
-    /// The caller as events name it.
-    pub fn actor(self) -> Actor {
-        Actor::Control(self.0.to_string())
     }
 }
 

@@ -49,7 +49,7 @@ const SECRET: &[&str] = &[
 
 /// The word as it may be shown, and whether the one after it is its secret value.
 fn masked_word(word: &str) -> (String, bool) {
-    let word = without_user(word);
+    let word = without_users(word);
     let word = word.as_str();
     if let Some((name, value)) = word.split_once('=') {
         if is_secret(name) && !value.is_empty() {
@@ -76,8 +76,8 @@ fn is_secret(name: &str) -> bool {
         && !name.ends_with("_file")
 }
 
-/// `text` without what stands between `://` and `@` of each URL in it.
-fn without_user(text: &str) -> String {
+/// `text` with `***` in place of what stands between `://` and `@` of each URL in it.
+pub fn without_users(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let end = rest.find(['/', '?', '#', ',', '"', '\'']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
@@ -85,7 +85,7 @@ fn without_user(text: &str) -> String {
         Some((_, host)) => format!("{HIDDEN}@{host}"),
         None => authority.to_owned(),
     };
-    format!("{scheme}://{shown}{}", without_user(tail))
+    format!("{scheme}://{shown}{}", without_users(tail))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! Ground rules: this room names `text` and nobody else. A value that exists is valid: the only way
 //! to make a [`ServiceName`], [`Port`] or [`TargetUrl`] is through its parser.
 
+mod caller;
 mod cleanup;
 mod event;
 mod fault;
@@ -25,10 +26,11 @@ mod state;
 mod target;
 mod time;
 
+pub use caller::{Access, Caller, Standing, Unproven};
 pub use cleanup::{
     CleanupAction, CleanupItem, CleanupNode, CleanupProgress, CleanupReport, CleanupRequest,
 };
-pub use event::{Actor, Event, EventAction, Outcome, Peer};
+pub use event::{Actor, Event, EventAction, Outcome};
 pub use fault::{Fault, FaultKind};
 pub use health::{HealthChange, HealthCheck, HealthEdge, HealthPatch, HealthState, HealthView};
 pub use identity::ProcessIdentity;
@@ -40,7 +42,7 @@ pub use lease::{
     DrainProgress, Heartbeat, HeartbeatCall, HeartbeatHistory, HeartbeatView, HeartbeatsReport,
     LeaseCounts, LeaseState, Registration,
 };
-pub use mask::{masked, program_only};
+pub use mask::{masked, program_only, without_users};
 pub use name::{NodeName, ServiceName, TargetName};
 pub use port::{Port, PortChoice, PortRange, parse_ports};
 pub use registry::{InstanceIdPattern, RegistryUrl, RegistryUrlError};

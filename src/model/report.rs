@@ -10,8 +10,8 @@ use serde::{Serialize, Serializer};
 
 use super::state::words;
 use super::{
-    Actual, Desired, Event, Fault, HealthView, HolderDetails, LeaseCounts, Phase, Port, Service,
-    ServiceName, TargetName, Timestamp,
+    Access, Actual, Desired, Event, Fault, HealthView, HolderDetails, LeaseCounts, Phase, Port,
+    Service, ServiceName, TargetName, Timestamp, program_only,
 };
 use crate::text::Message;
 use std::fmt;
@@ -94,7 +94,7 @@ impl Serialize for Success {
 pub struct HolderView {
     /// Process id.
     pub pid: u32,
-    /// User it runs as.
+    /// User it runs as; the uid in digits where it has no name.
     pub user: Option<String>,
     /// Command line, without the secrets that stand in it.
     pub command: Option<String>,
@@ -119,7 +119,8 @@ pub struct PortView {
     pub state: PortState,
     /// Every visible process with a listening socket on it.
     pub holders: Vec<HolderView>,
-    /// Open client connections; unknown where the server was not asked or it is not ours.
+    /// Open client connections; unknown where the system does not tell, and in a survey of all
+    /// registered ports for those that the asked server does not serve.
     pub connections: Option<u64>,
 }
 
@@ -133,6 +134,19 @@ pub struct PortsReport {
     pub source: Source,
     /// By port number.
     pub ports: BTreeMap<Port, PortView>,
+}
+
+impl PortsReport {
+    /// The report as a caller of that access may see it.
+    pub fn shown_to(mut self, access: Access) -> Self {
+        if access < Access::Full {
+            for holder in self.ports.values_mut().flat_map(|port| &mut port.holders) {
+                holder.command = holder.command.as_deref().map(program_only);
+                holder.details = None;
+            }
+        }
+        self
+    }
 }
 
 /// A target as shown: without credentials.

@@ -7,6 +7,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::live::Live;
 use super::machine::{Machine, ThisMachine};
+use super::refusals::Refusals;
 use crate::eureka::Registries;
 use crate::host::clock;
 use crate::model::{
@@ -37,6 +38,7 @@ struct Inner {
     machine: Arc<dyn Machine>,
     turns: Mutex<HashMap<ServiceId, Arc<tokio::sync::Mutex<()>>>>,
     registries: OnceLock<Arc<dyn Registries>>,
+    refusals: Refusals,
 }
 
 enum Backing {
@@ -74,8 +76,18 @@ impl Ops {
         backing: Backing,
         machine: Arc<dyn Machine>,
     ) -> Self {
-        let (turns, registries) = (Mutex::default(), OnceLock::new());
-        Self(Arc::new(Inner { store, node, auto_ports, backing, machine, turns, registries }))
+        let (turns, refusals, registries) =
+            (Mutex::default(), Refusals::default(), OnceLock::new());
+        Self(Arc::new(Inner {
+            store,
+            node,
+            auto_ports,
+            backing,
+            machine,
+            turns,
+            refusals,
+            registries,
+        }))
     }
 
     /// The same operations on a machine made up for a test. Before they are cloned.
@@ -114,6 +126,10 @@ impl Ops {
             Backing::Live(_) => None,
             Backing::Direct(facts) => Some(facts),
         }
+    }
+
+    pub(super) fn refusals(&self) -> &Refusals {
+        &self.0.refusals
     }
 
     /// UUID of the database; `None` where there is none yet.

@@ -69,6 +69,7 @@ impl From<PinError> for EndFailure {
 /// Ends the process: `signal` (`None`: `TERM`, or the one way Windows has), up to `grace` for it to
 /// end, then `KILL`. One that a signal had stopped is let go on, so that it can end by itself.
 /// `EndSignal::Kill` has no grace.
+#[allow(dead_code, reason = "what cleanup ends a server with that no longer answers")]
 pub(super) async fn end_process(
     machine: &Arc<dyn Machine>,
     identity: &ProcessIdentity,
@@ -161,4 +162,77 @@ async fn off_runtime<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, EndFailure> {
     tokio::task::spawn_blocking(work).await.map_err(|_| EndFailure::CutShort)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::made_up::{MadeUp, Nature, OWN_UID, identity, process};
+
+    const SHORT: Duration = Duration::from_millis(10);
+
+    fn on(machine: &MadeUp) -> Arc<dyn Machine> {
+        Arc::new(machine.clone())
+    }
+
+    #[tokio::test]
+    async fn a_process_is_asked_first_and_killed_only_if_it_does_not_hear() {
+        let machine = MadeUp::with([process(10, &[]), process(11, &[]).that(Nature::Stubborn)]);
+        let polite = end_process(&on(&machine), &identity(10, 1), None, SHORT).await.unwrap();
+        assert_eq!(polite.signal, Some(EndSignal::Term));
+        let stubborn = end_process(&on(&machine), &identity(11, 1), None, SHORT).await.unwrap();
+        assert_eq!(stubborn.signal, Some(EndSignal::Kill));
+        let sent = [(10, None), (11, None), (11, Some(EndSignal::Kill))];
+        assert_eq!(machine.signals(), sent);
+    }
+
+    #[tokio::test]
+    async fn kill_that_is_asked_for_has_no_grace_and_is_sent_once() {
+        let machine = MadeUp::with([process(11, &[]).that(Nature::Stubborn)]);
+        let hour = Duration::from_secs(3600);
+        let kill = Some(EndSignal::Kill);
+        let ended = end_process(&on(&machine), &identity(11, 1), kill, hour).await.unwrap();
+        assert_eq!(ended.signal, kill);
+        assert_eq!(machine.signals(), [(11, kill)]);
+    }
+
+    #[tokio::test]
+    async fn nobody_else_is_signalled_in_place_of_who_was_meant() {
+        let machine = MadeUp::with([process(10, &[]).started_at(2), process(11, &[]).of_user(0)]);
+        let gone = end_process(&on(&machine), &identity(10, 1), None, SHORT).await;
+        assert!(matches!(gone, Err(EndFailure::Gone)), "{gone:?}");
+        let denied = end_process(&on(&machine), &identity(11, 1), None, SHORT).await;
+        assert!(matches!(denied, Err(EndFailure::Denied)), "{denied:?}");
+        assert_eq!(machine.signals(), []);
+        assert_ne!(OWN_UID, 0);
+    }
+
+    #[tokio::test]
+    #[cfg(unix)]
+    async fn a_real_process_that_is_stopped_goes_on_to_end_by_term() {
+        use crate::host::{Holder, Holding};
+        use crate::ops::machine::ThisMachine;
+        use std::os::fd::OwnedFd;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = Port::new(listener.local_addr().unwrap().port()).unwrap();
+        // The child alone has the socket then, as its standard input.
+        let mut child = std::process::Command::new("sleep")
+            .arg("600")
+            .stdin(OwnedFd::from(listener))
+            .spawn()
+            .unwrap();
+        let pid = child.id();
+        let stopped = std::process::Command::new("kill").args(["-STOP", &pid.to_string()]).status();
+        assert!(stopped.unwrap().success());
+        let machine: Arc<dyn Machine> = Arc::new(ThisMachine);
+        let found = machine.holders(&[port].into(), &[]).unwrap().remove(&port);
+        let Some(Holding::Held(holders)) = found else { panic!("{found:?}") };
+        let holder: &Holder = holders.iter().find(|holder| holder.identity.pid == pid).unwrap();
+        let minute = Duration::from_secs(60);
+        let ended = end_holder(&machine, &holder.identity, &[port], None, minute).await;
+        child.wait().unwrap();
+        assert_eq!(ended.unwrap().signal, Some(EndSignal::Term));
+        let free = machine.holders(&[port].into(), &[]).unwrap().remove(&port);
+        assert_eq!(free, Some(Holding::Free));
+    }
 }

@@ -10,7 +10,7 @@ use super::holders;
 use super::machine::{Machine, ThisMachine};
 use crate::host::{BindFailure, Holder, Holding, HostError};
 use crate::model::{Fault, FaultKind, Keeper, Port};
-use crate::store::StoreError;
+use crate::store::{LEAST_TOKEN, StoreError, TokenFileError};
 use crate::text::{self, Message};
 
 use FaultKind::{Denied, Exists, Internal, NotFound, Precondition, Unavailable, Usage};
@@ -137,6 +137,19 @@ pub async fn taken_address_fault(address: SocketAddr) -> Fault {
     Fault::new(Precondition, message)
 }
 
+/// The fault of a token file that is of no use.
+pub fn token_file_fault(error: &TokenFileError) -> Fault {
+    let message = match error {
+        TokenFileError::Unreadable { path, .. } => text::access::token_unreadable(path.display()),
+        TokenFileError::TooOpen { path } => text::access::token_too_open(path.display()),
+        TokenFileError::NoToken { path } => {
+            text::access::token_unusable(path.display(), LEAST_TOKEN)
+        }
+        TokenFileError::Unwritable { path, .. } => text::access::token_unwritable(path.display()),
+    };
+    Fault::caused(Usage, message, error)
+}
+
 /// What could be learnt about who listens on a port.
 enum Seen {
     /// This very process.
@@ -187,4 +200,55 @@ fn seen(machine: &dyn Machine, port: Port, holding: Holding) -> Seen {
         _ => holders::with_rights(port),
     };
     Seen::Named(Taken { holders, command })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::made_up::{MadeUp, OWN_PID, port, process};
+
+    #[tokio::test]
+    async fn a_taken_port_names_its_holder_and_the_one_command_that_helps() {
+        let kept = |pid, number, keeper| {
+            let mut process = process(pid, &[number]);
+            process.details.keeper = Some(keeper);
+            process
+        };
+        let unit = |name: &str, restarts| {
+            let (name, user) = (name.to_owned(), false);
+            Keeper::Unit { name, user, restarts }
+        };
+        let container = Keeper::Container { runtime: "podman".into(), id: "0123456789ab".into() };
+        let made_up = MadeUp::with([
+            process(10, &[81]),
+            process(11, &[82]).of_user(0),
+            kept(12, 83, unit("web.service", Some(true))),
+            kept(13, 84, unit("once.service", Some(false))),
+            kept(14, 85, container),
+        ]);
+        {
+            let mut world = made_up.world();
+            world.unseen.insert(port(86), 77);
+            world.processes.get_mut(&OWN_PID).unwrap().ports = [port(87)].into();
+        }
+        let machine: Arc<dyn Machine> = Arc::new(made_up);
+        for (number, code, part) in [
+            (81, "port-taken", "`pmctl ports kill 81`".to_owned()),
+            (82, "port-taken", format!("`{}`", holders::with_rights(port(82)))),
+            (83, "port-taken", "`systemctl stop web.service`".to_owned()),
+            (84, "port-taken", "`pmctl ports kill 84`".to_owned()),
+            (85, "port-taken", "`podman stop 0123456789ab`".to_owned()),
+            (
+                86,
+                "port-taken-unseen",
+                format!("(uid 77); see which with `{}`", holders::by_hand(port(86))),
+            ),
+            (87, "port-taken-by-server", "pid 500".to_owned()),
+            (88, "port-taken-unknown", "88".to_owned()),
+        ] {
+            let message = taken_port(&machine, port(number)).await;
+            assert_eq!(message.code(), code, "{message}");
+            assert!(message.to_string().contains(&part), "{message}");
+        }
+    }
 }

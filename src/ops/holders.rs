@@ -43,6 +43,13 @@ pub(super) fn details_of(
     holders.iter().map(|holder| holder.identity.pid).zip(details).collect()
 }
 
+/// The details of a holder of `port`, beside which its other ports are told.
+pub(super) fn beside(port: Port, details: &HolderDetails) -> HolderDetails {
+    let mut details = details.clone();
+    details.other_ports.remove(&port);
+    details
+}
+
 /// The holder as reports show it.
 pub(super) fn view(holder: &Holder, details: Option<HolderDetails>) -> HolderView {
     HolderView {

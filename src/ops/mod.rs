@@ -22,15 +22,22 @@ mod holders;
 mod kill;
 mod live;
 mod machine;
+#[cfg(test)]
+mod made_up;
 mod ports;
+mod refusals;
 mod registry_residue;
 mod services;
 mod status;
 
+pub use cleanup::{HungServer, repair_rows};
 pub use context::{DirectFacts, Ops};
-pub use faults::{bind_fault, store_fault, taken_address_fault, taken_port_fault};
+pub use faults::{
+    bind_fault, store_fault, taken_address_fault, taken_port_fault, token_file_fault,
+};
 pub use kill::KillPlan;
 pub use live::{Live, Metrics, ServiceMetrics, StopResult};
+pub use refusals::Refusal;
 pub use registry_residue::{ResidueAction, ResidueItem};
 
 pub use crate::host::ProcessFigures as ProcessMetrics;

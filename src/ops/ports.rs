@@ -104,8 +104,10 @@ impl Judge {
             }
             _ => clients.and_then(|clients| clients.get(&port).copied()),
         };
-        let show =
-            |holder: &Holder| holders::view(holder, details.get(&holder.identity.pid).cloned());
+        let show = |holder: &Holder| {
+            let details = details.get(&holder.identity.pid);
+            holders::view(holder, details.map(|details| holders::beside(port, details)))
+        };
         let view = PortView {
             in_use: state != PortState::Free,
             pid: holders.first().map(|holder| holder.identity.pid),
@@ -132,5 +134,39 @@ impl Judge {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::clock;
+    use crate::model::{NodeName, PortRange, ServerState, ServerView};
+    use crate::ops::context::DirectFacts;
+    use crate::ops::made_up::{MadeUp, port, process};
+
+    #[tokio::test]
+    async fn whoever_names_ports_learns_all_about_their_holders() {
+        let machine = MadeUp::with([process(10, &[81, 82])]);
+        machine.world().clients.insert(port(81), 4);
+        let server = ServerView {
+            state: ServerState::Down,
+            pid: None,
+            url: None,
+            node: "default".into(),
+            version: None,
+            started_at: Some(clock::now()),
+            database: "sqlite://x".into(),
+            database_uuid: None,
+        };
+        let range = PortRange::new(port(1), port(2)).unwrap();
+        let facts = DirectFacts { server, owner: None };
+        let ops = Ops::direct(None, NodeName::default(), range, facts);
+        let ops = ops.on_machine(Arc::new(machine));
+        let report = ops.ports_status(&[port(81)].into()).await.unwrap();
+        let view = &report.ports[&port(81)];
+        assert_eq!((view.state, view.connections), (PortState::Foreign, Some(4)));
+        let details = view.holders[0].details.clone().unwrap();
+        assert!(details.other_ports.contains(&port(82)));
     }
 }

@@ -12,7 +12,7 @@ impl Ops {
     pub async fn status(&self) -> Result<StatusReport, Fault> {
         let services = self.list_services(&Selection::All).await?.services;
         let server = self.server_view();
-        let counts = self.counts(&services);
+        let counts = self.counts(&server, &services);
         let mut attention = self.live().map(|live| live.attention()).unwrap_or_default();
         attention.extend(needs_attention(&server, &services));
         let (source, heartbeats) = (self.source(), self.lease_counts().await);
@@ -38,8 +38,14 @@ impl Ops {
         }
     }
 
-    fn counts(&self, services: &[ServiceView]) -> StatusCounts {
-        let count = |actual| services.iter().filter(|s| s.actual == actual).count() as u64;
+    fn counts(&self, server: &ServerView, services: &[ServiceView]) -> StatusCounts {
+        // What the row of a server says that died is not what is.
+        let is = |s: &ServiceView| match (is_left(server, s), s.desired) {
+            (false, _) => s.actual,
+            (true, Desired::Running) => Actual::Failed,
+            (true, Desired::Stopped) => Actual::Stopped,
+        };
+        let count = |actual| services.iter().filter(|s| is(s) == actual).count() as u64;
         let open = |s: &ServiceView| s.counters.map_or(0, |c| c.connections);
         StatusCounts {
             services: services.len() as u64,
@@ -51,6 +57,12 @@ impl Ops {
     }
 }
 
+/// Whether the row was left by a server that died: it says that a proxy runs, and nobody runs one.
+fn is_left(server: &ServerView, service: &ServiceView) -> bool {
+    server.state == ServerState::Down
+        && matches!(service.actual, Actual::Running | Actual::Starting | Actual::Draining)
+}
+
 fn needs_attention(server: &ServerView, services: &[ServiceView]) -> Vec<Message> {
     let mut needs = Vec::new();
     let is_served = matches!(server.state, ServerState::Ready | ServerState::Draining);
@@ -58,14 +70,14 @@ fn needs_attention(server: &ServerView, services: &[ServiceView]) -> Vec<Message
         let pid = server.pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
         needs.push(text::ops::attention_unresponsive(pid));
     }
+    let left = services.iter().filter(|service| is_left(server, service)).count();
+    if left > 0 {
+        needs.push(text::cleanup::attention_left(left));
+    }
     for service in services {
         let failed = service.actual == Actual::Failed;
         if let (true, Some(reason)) = (failed, &service.reason) {
             needs.push(text::ops::attention_failed(&service.name, reason));
-        } else if server.state == ServerState::Down
-            && matches!(service.actual, Actual::Running | Actual::Starting | Actual::Draining)
-        {
-            needs.push(text::ops::attention_stale(&service.name, service.actual));
         } else if is_served
             && service.desired == Desired::Running
             && service.actual == Actual::Stopped

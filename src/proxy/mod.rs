@@ -58,7 +58,7 @@ pub use drain::DrainReport;
 pub use handle::{ProxyHandle, ProxyPhase, ProxySpec};
 pub use limits::Limits;
 pub use listen::{BindError, BoundListener, bind};
-pub use plane::{Plane, PlaneError, PlaneSettings};
+pub use plane::{Control, Plane, PlaneError, PlaneSettings, Refused};
 pub use probe::{ProbeError, probe};
 pub use table::{ConnectionState, ConnectionView, ExchangeView};
 pub use upstream::{Upstream, UpstreamError};

@@ -15,6 +15,7 @@ use super::limits::Limits;
 use super::listen::BoundListener;
 use super::table::{ConnectionGuard, lock};
 use super::worker::{self, Worker};
+use crate::model::{ServiceName, TargetName};
 
 /// How the data plane is set up.
 #[derive(Clone, Debug)]
@@ -25,7 +26,25 @@ pub struct PlaneSettings {
     pub limits: Limits,
     /// Where this process takes orders, if it does. Nothing is forwarded there: whoever reaches a
     /// proxy would pass for somebody on this machine.
-    pub control: Option<SocketAddr>,
+    pub control: Option<Control>,
+}
+
+/// Where this process takes orders, and who hears of a target that leads there.
+#[derive(Clone)]
+pub struct Control {
+    /// The address.
+    pub address: SocketAddr,
+    /// Told of each connection that was refused, on the thread of a worker: it must not block.
+    pub refused: Refused,
+}
+
+/// Hears of a service and its target that leads to the control address.
+pub type Refused = Arc<dyn Fn(&ServiceName, &TargetName) + Send + Sync>;
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Control({})", self.address)
+    }
 }
 
 impl Default for PlaneSettings {
@@ -114,7 +133,7 @@ impl WorkerHandle {
 struct Inner {
     workers: Arc<[WorkerHandle]>,
     limits: Arc<Limits>,
-    control: Option<SocketAddr>,
+    control: Option<Control>,
     next_home: AtomicUsize,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -163,7 +182,7 @@ impl Plane {
     ) -> Result<JoinHandle<()>, PlaneError> {
         let workers = Arc::clone(&self.0.workers);
         let limits = Arc::clone(&self.0.limits);
-        let control = self.0.control;
+        let control = self.0.control.clone();
         // A local runtime cannot move between threads: it is made on its own, which reports back.
         let (told, hear) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()

@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,6 +22,7 @@ use super::body::BodyError;
 use super::connect::{ConnectError, Connected, Protocol, Step, Want, connect};
 use super::handle::Proxy;
 use super::limits::Limits;
+use super::plane::Control;
 use super::timer;
 use super::upstream::Upstream;
 use super::upstream_h1::H1Connection;
@@ -68,7 +69,7 @@ pub(super) struct Kept {
 pub(super) struct Pool {
     kept: RefCell<HashMap<u64, Rc<Kept>>>,
     limits: Arc<Limits>,
-    control: Option<SocketAddr>,
+    control: Option<Control>,
 }
 
 /// A connection taken for one request.
@@ -144,7 +145,7 @@ impl Lease {
 }
 
 impl Pool {
-    pub(super) fn new(limits: Arc<Limits>, control: Option<SocketAddr>) -> Self {
+    pub(super) fn new(limits: Arc<Limits>, control: Option<Control>) -> Self {
         Self { kept: RefCell::default(), limits, control }
     }
 
@@ -213,7 +214,10 @@ impl Pool {
         let guard = UpstreamGuard::new(proxy);
         let Connected { io, protocol, peer } =
             connect(upstream, bound.saturating_sub(begun.elapsed()), want).await?;
-        if self.control.is_some_and(|control| leads_to(io.get_ref(), control)) {
+        if let Some(control) = &self.control
+            && leads_to(io.get_ref(), control.address)
+        {
+            (control.refused)(&proxy.name, upstream.name());
             return Err(CheckoutError::Control);
         }
         tracing::debug!(
@@ -309,9 +313,15 @@ impl Kept {
 
 /// Whether the other end of `socket` is `address`, by whichever name it was called.
 pub(super) fn leads_to(socket: &TcpStream, address: SocketAddr) -> bool {
-    socket.peer_addr().is_ok_and(|peer| {
-        (peer.ip().to_canonical(), peer.port()) == (address.ip().to_canonical(), address.port())
-    })
+    let (Ok(peer), Ok(own)) = (socket.peer_addr(), socket.local_addr()) else { return false };
+    let (to, from) = (peer.ip().to_canonical(), own.ip().to_canonical());
+    let is_there = match address.ip() {
+        // Every address of this machine is it: to reach one is to come from it, or from loopback.
+        IpAddr::V4(any) if any.is_unspecified() => to.is_ipv4() && (to.is_loopback() || to == from),
+        IpAddr::V6(any) if any.is_unspecified() => to.is_loopback() || to == from,
+        one => to == one.to_canonical(),
+    };
+    is_there && peer.port() == address.port()
 }
 
 fn take_shared(kept: &Kept) -> Option<Lease> {

@@ -61,14 +61,27 @@ impl ViaId {
 
     /// Whether a message with these fields already went through whoever has this pseudonym.
     pub(super) fn is_in(&self, headers: &HeaderMap) -> bool {
-        headers.get_all(header::VIA).iter().any(|value| {
-            value.as_bytes().split(|b| *b == b',').any(|member| {
-                let mut words =
-                    member.split(|b| matches!(b, b' ' | b'\t')).filter(|word| !word.is_empty());
-                words.nth(1).is_some_and(|by| by == self.0.id.as_bytes())
-            })
+        received_by(headers, |by| by == self.0.id.as_bytes())
+    }
+
+    /// Whether a message with these fields went through any service of the node with this
+    /// pseudonym.
+    pub fn is_of_any_service_in(&self, headers: &HeaderMap) -> bool {
+        received_by(headers, |by| {
+            by.strip_prefix(self.0.id.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'-'))
         })
     }
+}
+
+/// Whether `is_it` holds of any `received-by` in the `Via` fields.
+fn received_by(headers: &HeaderMap, is_it: impl Fn(&[u8]) -> bool) -> bool {
+    headers.get_all(header::VIA).iter().any(|value| {
+        value.as_bytes().split(|b| *b == b',').any(|member| {
+            let mut words =
+                member.split(|b| matches!(b, b' ' | b'\t')).filter(|word| !word.is_empty());
+            words.nth(1).is_some_and(&is_it)
+        })
+    })
 }
 
 impl fmt::Debug for ViaId {
@@ -83,7 +96,8 @@ mod tests {
 
     #[test]
     fn only_a_whole_received_by_of_its_own_is_recognised() {
-        let via = ViaId::random().of_service(ServiceId(1));
+        let node = ViaId::random();
+        let via = node.of_service(ServiceId(1));
         let seen = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.append(header::VIA, HeaderValue::from_static("1.0 fred"));
@@ -97,6 +111,10 @@ mod tests {
         assert!(!seen(&format!("1.1 a ({id})")));
         assert!(!seen("1.1"));
         assert!(!via.is_in(&HeaderMap::new()));
+        let mut headers = HeaderMap::new();
+        headers.append(header::VIA, HeaderValue::try_from(format!("1.1 {id}")).unwrap());
+        assert!(node.is_of_any_service_in(&headers));
+        assert!(!ViaId::random().is_of_any_service_in(&headers));
     }
 
     #[test]

@@ -5,7 +5,6 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,7 +17,7 @@ use tokio::task::spawn_local;
 
 use super::drain::EndGuard;
 use super::limits::Limits;
-use super::plane::{Job, WorkerHandle};
+use super::plane::{Control, Job, WorkerHandle};
 use super::pool::Pool;
 use super::{accept, engine, timer};
 
@@ -51,7 +50,7 @@ impl Worker {
         index: usize,
         handles: Arc<[WorkerHandle]>,
         limits: Arc<Limits>,
-        control: Option<SocketAddr>,
+        control: Option<Control>,
     ) -> Self {
         Self {
             index,

@@ -21,9 +21,10 @@ mod status;
 mod stream;
 
 pub use client::{
-    ActionProgress, Client, ClientError, EventStream, ServiceProgress, ShutdownStream,
+    ActionProgress, Client, ClientError, EventStream, ServerTrust, ServiceProgress, ShutdownStream,
 };
 pub use router::router;
+pub use status::refusal;
 
 /// Counts the incompatible changes of `pmctl.v1.Control`.
 pub const API_VERSION: u32 = 1;

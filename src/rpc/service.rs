@@ -14,9 +14,9 @@ use super::generated::{self as pb};
 use super::stream::{self, Pending, Updates};
 use super::{API_VERSION, status};
 use crate::model::{
-    ActionReport, Actor, CleanupProgress, CleanupRequest, DrainProgress, Event, Fault, FaultKind,
-    KillProgress, KillRequest, NewService, NewTarget, Peer, Port, Selection, ServiceName,
-    ServicePatch, ServicesReport, TargetName,
+    Access, ActionReport, Actor, Caller, CleanupProgress, CleanupRequest, DrainProgress, Event,
+    Fault, FaultKind, KillProgress, KillRequest, NewService, NewTarget, Port, Selection,
+    ServiceName, ServicePatch, ServicesReport, TargetName,
 };
 use crate::ops::{Live, Ops};
 use crate::text;
@@ -45,8 +45,13 @@ pub(super) fn no_live_server() -> Fault {
 
 /// Who calls; the accept loop says it in the extensions of every request.
 fn actor<T>(request: &Request<T>) -> Actor {
-    let peer = request.extensions().get::<Peer>();
-    peer.map_or_else(|| Actor::Control("unknown".to_owned()), |peer| peer.actor())
+    let caller = request.extensions().get::<Caller>();
+    caller.map_or_else(|| Actor::Control("unknown".to_owned()), Caller::actor)
+}
+
+/// What the caller may do; the guard before the routes says it in the extensions.
+fn access<T>(request: &Request<T>) -> Access {
+    request.extensions().get().copied().unwrap_or(Access::Greeting)
 }
 
 /// What an operation found, as the caller gets it.
@@ -65,12 +70,25 @@ fn refuse(fault: Fault) -> Status {
 
 #[tonic::async_trait]
 impl Control for Face {
-    async fn get_server(&self, _: Request<pb::GetServerRequest>) -> Answer<pb::GetServerResponse> {
+    async fn get_server(
+        &self,
+        request: Request<pb::GetServerRequest>,
+    ) -> Answer<pb::GetServerResponse> {
         let live = self.live().map_err(refuse)?;
+        let server = live.server();
+        let access = access(&request);
         Ok(Response::new(pb::GetServerResponse {
             api_version: API_VERSION,
-            server: Some((&live.server()).into()),
+            server: Some(match access {
+                Access::Greeting => pb::Server {
+                    state: pb::ServerState::from(server.state).into(),
+                    database_uuid: server.database_uuid,
+                    ..pb::Server::default()
+                },
+                Access::Reading | Access::Full => (&server).into(),
+            }),
             phase: pb::Phase::from(live.phase()).into(),
+            limited: access < Access::Full,
         }))
     }
 
@@ -189,8 +207,9 @@ impl Control for Face {
     }
 
     async fn get_ports(&self, request: Request<pb::GetPortsRequest>) -> Answer<pb::PortsReport> {
+        let access = access(&request);
         let ports: BTreeSet<Port> = read(request.into_inner())?;
-        answer(self.ops.ports_status(&ports).await)
+        answer(self.ops.ports_status(&ports).await.map(|report| report.shown_to(access)))
     }
 
     type KillPortsStream = Updates<pb::KillUpdate>;

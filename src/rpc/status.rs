@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::model::{Fault, FaultKind};
+use crate::model::{Fault, FaultKind, without_users};
 use crate::text::{self, Message};
 
 /// Whose reasons these are.
@@ -75,6 +75,19 @@ pub(super) fn status(fault: &Fault) -> Status {
     Status::with_error_details(code, cut(&fault.to_string(), MAX_SENTENCE), details)
 }
 
+/// The whole answer that refuses a call before any method is reached: PERMISSION_DENIED and the
+/// like by the kind of `fault`, or UNAUTHENTICATED where it is who calls that is not known.
+pub fn refusal(fault: &Fault, is_unauthenticated: bool) -> http::Response<axum::body::Body> {
+    let refused = status(fault);
+    match is_unauthenticated {
+        true => {
+            let details = bytes::Bytes::copy_from_slice(refused.details());
+            Status::with_details(Code::Unauthenticated, refused.message(), details).into_http()
+        }
+        false => refused.into_http(),
+    }
+}
+
 /// The fault that pmctl put into a status; `None` for a status that anything else made.
 pub(super) fn fault(status: &Status) -> Option<Fault> {
     let info = status.get_details_error_info().filter(|info| info.domain == DOMAIN)?;
@@ -98,8 +111,10 @@ pub(super) fn foreign(status: &Status) -> Fault {
     Fault::new(kind(status.code()), text::control::said_by_server(words))
 }
 
-/// `text`, or as much of it as fits into `max` bytes with an ellipsis.
+/// `text`, or as much of it as fits into `max` bytes with an ellipsis; without the passwords of URLs,
+/// which a sentence that quotes what was sent may have in it.
 fn cut(text: &str, max: usize) -> String {
+    let text = &without_users(text);
     if text.len() <= max {
         return text.to_owned();
     }
@@ -160,8 +175,22 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_of_an_unknown_caller_says_so_and_keeps_its_fault() {
+        let fault = Fault::new(FaultKind::Denied, text::access::token_wrong());
+        for (is_unauthenticated, code) in
+            [(true, Code::Unauthenticated), (false, Code::PermissionDenied)]
+        {
+            let answer = refusal(&fault, is_unauthenticated);
+            let read = Status::from_header_map(answer.headers());
+            assert_eq!(read.as_ref().map(Status::code), Some(code));
+            assert_eq!(read.and_then(|status| super::fault(&status)), Some(fault.clone()));
+        }
+    }
+
+    #[test]
     fn text_is_cut_between_characters() {
         assert_eq!(cut("abcdef", 6), "abcdef");
+        assert_eq!(cut("`http://a:b@c`", 99), "`http://***@c`");
         assert_eq!(cut("abcdefg", 6), "abc…");
         assert_eq!(cut("a长长长", 8), "a长…");
     }

@@ -5,23 +5,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::access::{ControlTls, ControlToken, introduction};
 use super::control::{ControlBindError, ControlListener};
 use super::demo::DemoPlan;
 use super::heartbeats::{Heartbeats, Plan};
 use super::proxies::Proxies;
+use super::refusals::TellRefusals;
 use super::server::Server;
-use crate::config::{LimitSettings, Settings};
+use crate::config::{AccessSettings, LimitSettings, OnConflict, Settings};
 use crate::eureka::{HttpRegistries, NodeMark, Registries};
 use crate::host::{self, clock};
 use crate::lifecycle::Stop;
 use crate::model::{
-    Actor, EventAction, Fault, FaultKind, NodeName, Outcome, Phase, ServerState, ServerView,
+    Actor, Fault, FaultKind, NodeName, Phase, ProcessIdentity, ServerState, ServerView,
 };
-use crate::ops::{Ops, store_fault, taken_address_fault};
-use crate::proxy::{Limits, Plane, PlaneSettings, WireLimits};
+use crate::ops::{Ops, repair_rows, store_fault, taken_address_fault};
+use crate::proxy::{Control, Limits, Plane, PlaneSettings, WireLimits};
 use crate::store::{
-    Acquired, HolderKind, Location, LockHolder, NewEvent, NodeId, NodeRow, OwnerLock, Store,
-    WriterLock,
+    Acquired, HolderKind, Location, LockHolder, NodeId, NodeRow, OwnerLock, Store, WriterLock,
 };
 use crate::text::{self, Lang, Message};
 
@@ -45,9 +46,13 @@ pub struct Prepared {
     pub(super) store: Store,
     pub(super) location: Location,
     pub(super) node: NodeName,
+    // Goes before the lock: the next server's token file is not this one's to remove.
+    pub(super) token: ControlToken,
+    pub(super) access: AccessSettings,
     pub(super) lock: OwnerLock,
     pub(super) writer: WriterLock,
-    pub(super) control: ControlListener,
+    /// `None` once it is served.
+    pub(super) control: Option<ControlListener>,
     pub(super) stop: Stop,
     pub(super) shutdown_timeout: Duration,
     pub(super) sync_interval: Duration,
@@ -57,6 +62,9 @@ pub struct Prepared {
     pub(super) demo: Option<DemoPlan>,
     pub(super) demo_notes: Vec<Message>,
     pub(super) attention: Vec<Message>,
+    pub(super) on_conflict: OnConflict,
+    /// Servers of this node that never said goodbye, as they stood in the rows.
+    pub(super) unclean: Vec<ProcessIdentity>,
 }
 
 /// Takes the owner's lock, opens and migrates the database, puts right what a dead server left,
@@ -68,9 +76,12 @@ pub async fn prepare(
     stop: Stop,
 ) -> Result<Option<Prepared>, Fault> {
     let listen = settings.serve.listen;
-    if !listen.ip().is_loopback() {
-        return Err(Fault::usage(text::serve::control_address_not_loopback(listen)));
+    let access = &settings.serve.access;
+    let tls = ControlTls::of(access.tls.as_ref())?;
+    if tls.is_none() && !listen.ip().to_canonical().is_loopback() {
+        return Err(Fault::usage(text::access::listen_without_tls("--listen", listen)));
     }
+    let introduce = introduction(access)?;
     let descriptors = Descriptors::share(host::raise_descriptor_limit().map(|limit| limit.now));
     let location = Location::from_url(&settings.database_url).map_err(store_fault)?;
     let node = settings.node_name.clone();
@@ -84,6 +95,7 @@ pub async fn prepare(
     // Before the database is touched: where this fails, nothing was made or repaired.
     let mut demo_notes = Vec::new();
     let control = bind_control(listen, demo.is_some(), &mut demo_notes).await?;
+    let control = control.with(introduce, tls.as_ref().map(|tls| tls.acceptor.clone()));
     let store = Store::open_as_owner(&location, &lock).await.map_err(store_fault)?;
     // Direct writers wait until the rows they change are read and served: none falls between.
     let writer = tokio::select! {
@@ -94,11 +106,15 @@ pub async fn prepare(
             return Ok(None);
         }
     };
-    recover(&store, &node).await?;
+    // The lock is ours: whoever never said goodbye is gone, or has lost it.
+    let unclean = repair_rows(&store, &node, &Actor::Server, clock::now()).await?;
+    // Before the URL is known to anyone: whoever finds the server finds its token.
+    let token = ControlToken::prepare(settings, &location, &node, tls.as_ref())?;
     let url = control.url();
     lock.set_url(&url).map_err(store_fault)?;
 
-    let plane = start_plane(settings, &descriptors, control.address())?;
+    let refusals = TellRefusals::default();
+    let plane = start_plane(settings, &descriptors, refusals.control(control.address()))?;
     let identity = lock.holder().identity.clone();
     let row = NodeRow {
         name: node.clone(),
@@ -136,6 +152,7 @@ pub async fn prepare(
     ));
     let ops = Ops::in_server(store.clone(), node.clone(), settings.port_range, server.clone())
         .with_registries(registries);
+    refusals.to(&ops);
     let services = store.services(&node).await.map_err(store_fault)?.len() as u64;
     let mut attention = Vec::new();
     // Two sockets a service where both address families are listened on, a pair a connection.
@@ -149,9 +166,11 @@ pub async fn prepare(
         store,
         location,
         node,
+        token,
+        access: access.clone(),
         lock,
         writer,
-        control,
+        control: Some(control),
         stop,
         shutdown_timeout: serve.shutdown_timeout,
         sync_interval: serve.sync_interval,
@@ -161,6 +180,8 @@ pub async fn prepare(
         demo,
         demo_notes,
         attention,
+        on_conflict: serve.on_conflict,
+        unclean: unclean.into_iter().map(|node| node.row.identity).collect(),
     }))
 }
 
@@ -259,29 +280,6 @@ fn refused(node: &NodeName, other: &LockHolder) -> Fault {
     Fault::new(FaultKind::Precondition, message)
 }
 
-/// Rows of a server that never said goodbye: the lock is ours, so it is gone.
-async fn recover(store: &Store, node: &NodeName) -> Result<(), Fault> {
-    let dead = store.unfinished_nodes(node).await.map_err(store_fault)?;
-    let now = clock::now();
-    let events = dead
-        .iter()
-        .map(|dead| NewEvent {
-            at: now,
-            action: EventAction::Repaired,
-            subject: node.to_string(),
-            actor: Actor::Server,
-            outcome: Outcome::Ok,
-            detail: Some(text::ops::event_repaired(dead.row.identity.pid)),
-        })
-        .collect();
-    store.stop_all(node, now, events).await.map_err(store_fault)?;
-    for dead in dead {
-        let reason = "found dead at the next start";
-        store.finish_node(dead.id, now, reason).await.map_err(store_fault)?;
-    }
-    Ok(())
-}
-
 /// The control address; a demo takes the next free port where its own is taken.
 async fn bind_control(
     listen: SocketAddr,
@@ -321,7 +319,7 @@ async fn bind_control(
 fn start_plane(
     settings: &Settings,
     descriptors: &Descriptors,
-    control: SocketAddr,
+    control: Control,
 ) -> Result<Plane, Fault> {
     let plane = PlaneSettings {
         workers: settings.serve.workers,

@@ -4,8 +4,9 @@
 //! because a listener must be gone the moment a stop begins while the streams that show the stop
 //! go on.
 
+use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +16,16 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
-use crate::model::Peer;
+use crate::model::{Caller, Standing, Unproven};
 use crate::text;
 
 /// Open connections at most; more wait in the accept queue.
@@ -88,12 +91,23 @@ pub enum ControlBindError {
     },
 }
 
+/// Tells what the far end (the second address) of a connection that was just accepted at the first
+/// address proves of itself. May block for some milliseconds.
+pub type Introduce = Arc<dyn Fn(SocketAddr, SocketAddr) -> Standing + Send + Sync>;
+
 /// A bound control address. Dropping it frees the address.
-#[derive(Debug)]
 pub struct ControlListener {
     listener: TcpListener,
     address: SocketAddr,
     head_timeout: Duration,
+    introduce: Introduce,
+    tls: Option<TlsAcceptor>,
+}
+
+impl fmt::Debug for ControlListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ControlListener({})", self.url())
+    }
 }
 
 impl ControlListener {
@@ -106,7 +120,10 @@ impl ControlListener {
         let bound = async {
             let listener = TcpListener::bind(address).await?;
             let address = listener.local_addr()?;
-            Ok(Self { listener, address, head_timeout: HEAD_TIMEOUT })
+            // Until somebody says who is who, nobody is.
+            let introduce: Introduce =
+                Arc::new(|_, _| Standing::Unknown { why: Unproven::Invisible });
+            Ok(Self { listener, address, head_timeout: HEAD_TIMEOUT, introduce, tls: None })
         };
         bound.await.map_err(|source: io::Error| match source.kind() {
             io::ErrorKind::AddrInUse => ControlBindError::Taken { address, source },
@@ -121,18 +138,32 @@ impl ControlListener {
         self.address
     }
 
-    /// The control URL, such as `http://127.0.0.1:3000`.
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+    /// Asks `introduce` about each connection, and speaks TLS on it if there is `tls`.
+    pub fn with(self, introduce: Introduce, tls: Option<TlsAcceptor>) -> Self {
+        Self { introduce, tls, ..self }
     }
 
-    /// Serves `router`, with a [`Peer`] in the extensions of each request, until `stop` is done.
+    /// The control URL, such as `http://127.0.0.1:3000`: for clients on this machine, which reach a
+    /// listener on every address by loopback.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let mut address = self.address;
+        if address.ip().is_unspecified() {
+            address.set_ip(match address {
+                SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+                SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            });
+        }
+        format!("{scheme}://{address}")
+    }
+
+    /// Serves `router`, with a [`Caller`] in the extensions of each request, until `stop` is done.
     /// When this returns the address is free and new connections are refused; requests whose bytes
     /// had arrived are served, and calls under way go on in what is returned. Dropping this future
     /// closes every connection.
     pub async fn run(self, router: Router, stop: impl Future<Output = ()>) -> RemainingCalls {
-        let Self { listener, head_timeout, .. } = self;
-        let calls = Calls::new(router, head_timeout);
+        let Self { listener, head_timeout, introduce, tls, .. } = self;
+        let calls = Calls::new(router, head_timeout, introduce, tls);
         let remaining = calls.remaining();
         let mut stop = pin!(stop);
         tokio::select! {
@@ -186,6 +217,8 @@ enum Stage {
 struct Calls {
     router: Router,
     head_timeout: Duration,
+    introduce: Introduce,
+    tls: Option<TlsAcceptor>,
     stage: Arc<watch::Sender<Stage>>,
     permits: Arc<Semaphore>,
     tracker: TaskTracker,
@@ -194,10 +227,17 @@ struct Calls {
 }
 
 impl Calls {
-    fn new(router: Router, head_timeout: Duration) -> Self {
+    fn new(
+        router: Router,
+        head_timeout: Duration,
+        introduce: Introduce,
+        tls: Option<TlsAcceptor>,
+    ) -> Self {
         Self {
             router,
             head_timeout,
+            introduce,
+            tls,
             stage: Arc::new(watch::Sender::new(Stage::Open)),
             permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             tracker: TaskTracker::new(),
@@ -216,15 +256,14 @@ impl Calls {
     fn spawn(&self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
         let executor = Executor { tracker: self.tracker.clone(), cut: self.cut.clone() };
         let connection = Connection {
-            stream,
-            peer,
             router: self.router.clone(),
             builder: builder(executor, self.head_timeout),
             head_timeout: self.head_timeout,
             stage: self.stage.subscribe(),
         };
+        let (introduce, tls) = (Arc::clone(&self.introduce), self.tls.clone());
         let connection = async move {
-            connection.serve().await;
+            connection.begin(stream, peer, introduce, tls).await;
             drop(permit);
         };
         self.tracker.spawn(self.cut.clone().run_until_cancelled_owned(connection));
@@ -305,8 +344,6 @@ fn take_the_queue(listener: TcpListener, calls: &Calls) {
 
 /// One accepted connection.
 struct Connection {
-    stream: TcpStream,
-    peer: SocketAddr,
     router: Router,
     builder: auto::Builder<Executor>,
     head_timeout: Duration,
@@ -314,22 +351,60 @@ struct Connection {
 }
 
 impl Connection {
-    /// Serves it to its end.
-    async fn serve(self) {
-        let Self { stream, peer, router, builder, head_timeout, mut stage } = self;
+    /// Learns who is there, does the TLS handshake if there is one, and serves to the end.
+    async fn begin(
+        mut self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        introduce: Introduce,
+        tls: Option<TlsAcceptor>,
+    ) {
         // Best effort: without it a small answer may wait for an acknowledgement.
         let _ = stream.set_nodelay(true);
+        let Ok(local) = stream.local_addr() else { return };
+        // Now, while the socket at the far end is still that of whoever connected.
+        let asked = tokio::task::spawn_blocking(move || introduce(local, peer));
+        let Ok(standing) = asked.await else { return };
+        let caller = Caller { peer, local, standing };
+        let Some(tls) = tls else { return self.serve(stream, caller).await };
+        let mut handshake = pin!(tls.accept(stream));
+        let mut deadline = pin!(sleep(self.head_timeout));
+        let stream = loop {
+            tokio::select! {
+                biased;
+                done = handshake.as_mut() => break done,
+                now = next_stage(&mut self.stage) => match now {
+                    Stage::Ended => return,
+                    Stage::Open | Stage::Leaving => shorten(deadline.as_mut(), LAST_REQUEST),
+                },
+                () = deadline.as_mut() => return,
+            }
+        };
+        // A failed handshake is the peer's business.
+        if let Ok(stream) = stream {
+            self.serve(stream, caller).await;
+        }
+    }
+
+    async fn serve<S>(self, stream: S, caller: Caller)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { router, builder, head_timeout, mut stage } = self;
         let asked = Arc::new(Notify::new());
         let service = {
             let asked = Arc::clone(&asked);
             service_fn(move |mut request: hyper::Request<Incoming>| {
                 asked.notify_one();
-                request.extensions_mut().insert(Peer(peer));
+                request.extensions_mut().insert(caller);
                 router.clone().call(request)
             })
         };
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         let mut deadline = pin!(sleep(head_timeout));
+        if *stage.borrow_and_update() != Stage::Open {
+            shorten(deadline.as_mut(), LAST_REQUEST);
+        }
         // No request yet: hyper's own limit does not cover what comes before it knows the version.
         let mut fresh = true;
         let mut leaving = false;

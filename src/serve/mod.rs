@@ -8,6 +8,7 @@
 //! ends only by a shutdown. Ready is said when everything vital stands. Every background task has a
 //! name in `lifecycle::Tasks`. The shutdown's steps are in one file, in their order.
 
+mod access;
 mod build;
 mod control;
 mod demo;
@@ -17,6 +18,7 @@ mod heartbeats;
 mod observer;
 mod progress;
 mod proxies;
+mod refusals;
 mod residue;
 mod run;
 mod server;

@@ -51,6 +51,11 @@ impl Proxies {
         self.control
     }
 
+    /// Whether one of these proxies sent a request with these fields.
+    pub(super) fn sent(&self, headers: &http::HeaderMap) -> bool {
+        self.via.is_of_any_service_in(headers)
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -159,7 +164,11 @@ fn is_own(url: &TargetUrl, service: &Service) -> bool {
 fn is_at(url: &TargetUrl, control: SocketAddr) -> bool {
     let host = url.host().trim_start_matches('[').trim_end_matches(']');
     let is_here = match host.parse::<IpAddr>() {
-        Ok(ip) => ip.is_unspecified() || ip.to_canonical() == control.ip().to_canonical(),
+        Ok(ip) => {
+            ip.is_unspecified()
+                || ip.to_canonical() == control.ip().to_canonical()
+                || (control.ip().is_unspecified() && ip.to_canonical().is_loopback())
+        }
         Err(_) => host.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
     };
     is_here && url.port() == control.port()
@@ -201,6 +210,9 @@ mod tests {
         ] {
             assert!(is_control(url), "{url}");
         }
+        let everywhere = "0.0.0.0:3000".parse().unwrap();
+        assert!(is_at(&"https://127.0.0.2:3000".parse().unwrap(), everywhere));
+        assert!(!is_at(&"https://192.0.2.1:3000".parse().unwrap(), everywhere));
         for url in ["http://127.0.0.1:3001", "http://127.0.0.2:3000", "http://localhost"] {
             assert!(!is_control(url), "{url}");
         }

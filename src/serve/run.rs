@@ -1,11 +1,14 @@
 //! A server's life between prepared and stopped.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::build::Prepared;
+use super::control::RemainingCalls;
 use super::demo;
 use super::force;
 use super::health;
@@ -14,15 +17,20 @@ use super::residue;
 use super::shutdown::{self, Ended, Leaving};
 use super::sync;
 use crate::api;
+use crate::config::OnConflict;
 use crate::host::clock;
 use crate::lifecycle::{Importance, Tasks, Watchdog};
 use crate::model::{
-    Actor, Actual, EventAction, Fault, FaultKind, Outcome, Phase, Selection, ServiceView,
+    Actor, Actual, EventAction, Fault, FaultKind, KillRequest, Outcome, Phase, Selection,
+    ServiceId, ServiceName, ServiceView,
 };
 use crate::ops::{Live, store_fault};
 use crate::rpc;
 use crate::store::NewEvent;
 use crate::text::{self, Lang};
+
+/// Between two looks at ports that a start waits for.
+const TRY_AGAIN: Duration = Duration::from_millis(250);
 
 impl Prepared {
     /// Starts what is wanted, serves until a stop is asked for, and shuts down in order. An error
@@ -38,22 +46,42 @@ impl Prepared {
             Fault::caused(FaultKind::Internal, text::serve::watchdog_failed(), &error)
         })?;
         let tasks = self.server.tasks.clone();
-        let (view, services) = match self.stand_up(&tasks).await {
+        let mut run = self;
+        if let Err(fault) = run.start_wanted().await {
+            run.give_back().await;
+            watchdog.goodbye();
+            return Err(fault);
+        }
+        let close_control = CancellationToken::new();
+        let mut control = None;
+        let standing = match run.ports_are_free(&tasks, &close_control, &mut control).await {
+            Ok(true) => {
+                // Before anybody is told: one that stands still from then on is no longer starting.
+                if let Err(error) = run.lock.set_phase(Phase::Ready) {
+                    tracing::warn!(%error, "the holder's file still says starting");
+                }
+                let standing = run.stand_up(&tasks).await;
+                if standing.is_ok() {
+                    // Whoever is answered from here on finds everything there.
+                    run.serve_control(&tasks, &close_control, &mut control);
+                }
+                standing.map(Some)
+            }
+            Ok(false) => Ok(None),
+            Err(fault) => Err(fault),
+        };
+        let standing = match standing {
             Ok(standing) => standing,
             Err(fault) => {
-                self.give_back().await;
+                close_control.cancel();
+                run.give_back().await;
                 watchdog.goodbye();
                 return Err(fault);
             }
         };
-        let Self { server, ops, store, node, mut lock, writer, control, stop, lang, .. } = self;
+        let Self { server, ops, store, node, token, lock, writer, stop, lang, .. } = run;
         // Its directory goes when this function ends, after the database is closed.
-        let _demo = self.demo;
-        let router = api::router(ops.clone()).merge(rpc::router(ops.clone()));
-        let router = api::guarded(router, control.address());
-        let close_control = CancellationToken::new();
-        let closed = close_control.clone().cancelled_owned();
-        let control = tasks.spawn("control", Importance::Vital, control.run(router, closed));
+        let _demo = run.demo;
         let told = server.health.edges();
         let edges = health::record(ops.clone(), told, stop.watch());
         tasks.spawn("health-events", Importance::Helper, edges);
@@ -63,26 +91,26 @@ impl Prepared {
             driven.heartbeats.drive(&driving, health, |id| driven.is_unhealthy(id)).await;
         });
         if server.heartbeats.is_on() {
-            let bound = self.heartbeat_timeout;
+            let bound = run.heartbeat_timeout;
             let residue = residue::run(ops.clone(), bound, stop.watch());
             tasks.spawn("registry-residue", Importance::Helper, residue);
         }
-        let syncing = sync::run(ops.clone(), server.clone(), self.sync_interval, stop.watch());
+        let syncing = sync::run(ops.clone(), server.clone(), run.sync_interval, stop.watch());
         let sync = tasks.spawn("status-sync", Importance::Helper, syncing);
-        if let Err(error) = lock.set_phase(Phase::Ready) {
-            tracing::warn!(%error, "the holder's file still says starting");
-        }
         drop(writer);
-        announce(&view, &services, lang);
-        observer.ready(&view);
+        if let Some((view, services)) = standing {
+            announce(&view, &services, lang);
+            observer.ready(&view);
+        }
 
         stop.watch().stopping().await;
         let since = stop.state().cause().map_or_else(Instant::now, |(_, since)| since);
-        let total = self.shutdown_timeout;
+        let total = run.shutdown_timeout;
         let leaving = Leaving {
             server,
             store,
             node,
+            token,
             lock,
             control,
             close_control,
@@ -91,8 +119,8 @@ impl Prepared {
             stop,
             since,
             total,
-            heartbeat_timeout: self.heartbeat_timeout,
-            lame_duck: self.lame_duck,
+            heartbeat_timeout: run.heartbeat_timeout,
+            lame_duck: run.lame_duck,
             ops,
             lang,
             observer,
@@ -102,9 +130,89 @@ impl Prepared {
         Ok(ended)
     }
 
+    /// Starts what is wanted; what an unclean server left on its ports is ended first if that was
+    /// asked for.
+    async fn start_wanted(&mut self) -> Result<(), Fault> {
+        if self.on_conflict == OnConflict::KillResidue {
+            let unclean = std::mem::take(&mut self.unclean);
+            let grace = KillRequest::DEFAULT_GRACE;
+            self.ops.end_residue(unclean, grace, &Actor::Server).await?;
+        }
+        self.ops.start_desired(&Actor::Server).await.map(drop)
+    }
+
+    /// Serves the control address from here on, unless that has begun before.
+    fn serve_control(
+        &mut self,
+        tasks: &Tasks,
+        close: &CancellationToken,
+        served: &mut Option<JoinHandle<RemainingCalls>>,
+    ) {
+        let Some(control) = self.control.take() else { return };
+        let router = api::router(self.ops.clone()).merge(rpc::router(self.ops.clone()));
+        let server = self.server.clone();
+        let guard = api::Guard {
+            own: api::Own {
+                address: control.address(),
+                names: self.access.control_names.clone(),
+                is_tls: self.access.tls.is_some(),
+            },
+            token: self.token.token.clone(),
+            open_metrics: self.access.open_metrics,
+            is_own: Arc::new(move |headers| server.proxies.sent(headers)),
+            grpc: rpc::refusal,
+            ops: self.ops.clone(),
+        };
+        let router = api::guarded(router, guard);
+        let running = control.run(router, close.clone().cancelled_owned());
+        *served = Some(tasks.spawn("control", Importance::Vital, running));
+    }
+
+    /// With `--on-conflict wait`: waits until no port of a wanted service is taken any more. Whatever
+    /// else can be served is served meanwhile, and the control address says that it starts. False if
+    /// a stop was asked for first.
+    async fn ports_are_free(
+        &mut self,
+        tasks: &Tasks,
+        close: &CancellationToken,
+        control: &mut Option<JoinHandle<RemainingCalls>>,
+    ) -> Result<bool, Fault> {
+        let mut stopping = self.stop.watch();
+        let mut waiting: HashMap<ServiceId, ServiceName> = HashMap::new();
+        loop {
+            let conflicts = match self.on_conflict {
+                OnConflict::Wait => self.ops.conflicts().await?,
+                OnConflict::Fail | OnConflict::KillResidue => return Ok(true),
+            };
+            waiting.retain(|id, name| {
+                let is_waiting = conflicts.iter().any(|service| service.id == *id);
+                if !is_waiting {
+                    tracing::info!("{}", text::cleanup::port_came_free(name).render(self.lang));
+                }
+                is_waiting
+            });
+            if conflicts.is_empty() {
+                return Ok(true);
+            }
+            self.serve_control(tasks, close, control);
+            for service in conflicts {
+                if waiting.insert(service.id, service.name.clone()).is_none() {
+                    let reason = service.reason.as_ref().map(|reason| reason.render(self.lang));
+                    let reason = reason.unwrap_or_default();
+                    let line = text::cleanup::waiting_for_port(&service.name, service.port, reason);
+                    tracing::warn!("{}", line.render(self.lang));
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(TRY_AGAIN) => {}
+                () = stopping.stopping() => return Ok(false),
+            }
+            self.ops.heal_services(&Actor::Server).await?;
+        }
+    }
+
     /// Everything that may still fail before ready is said.
     async fn stand_up(&self, tasks: &Tasks) -> Result<(ReadyView, Vec<ServiceView>), Fault> {
-        self.ops.start_desired(&Actor::Server).await?;
         self.server.set_attention(self.attention.clone());
         self.server.set_phase(Phase::Ready);
         let demo = match &self.demo {

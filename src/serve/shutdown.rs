@@ -8,6 +8,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::access::ControlToken;
 use super::control::RemainingCalls;
 use super::heartbeats::Left;
 use super::observer::Observer;
@@ -48,8 +49,9 @@ pub(super) struct Leaving {
     pub(super) server: Arc<Server>,
     pub(super) store: Store,
     pub(super) node: NodeName,
+    pub(super) token: ControlToken,
     pub(super) lock: OwnerLock,
-    pub(super) control: JoinHandle<RemainingCalls>,
+    pub(super) control: Option<JoinHandle<RemainingCalls>>,
     pub(super) close_control: CancellationToken,
     pub(super) sync: JoinHandle<()>,
     pub(super) tasks: Tasks,
@@ -66,7 +68,7 @@ pub(super) struct Leaving {
 /// Shuts down. Always comes to its end; the watchdog ends the process if the runtime doesn't.
 pub(super) async fn run(leaving: Leaving) -> Ended {
     let Leaving { server, store, node, mut lock, control, tasks, stop, since, total, .. } = leaving;
-    let sync = leaving.sync;
+    let (sync, token) = (leaving.sync, leaving.token);
     let budget = Budget::new(since, total);
     let mut told = Teller {
         server: server.clone(),
@@ -89,7 +91,10 @@ pub(super) async fn run(leaving: Leaving) -> Ended {
     }
     leaving.close_control.cancel();
     // Its task panicked or hangs: nothing of it can be waited for, the runtime's end takes it.
-    let calls = tokio::time::timeout(QUICK, control).await.ok().and_then(Result::ok);
+    let calls = match control {
+        Some(control) => tokio::time::timeout(QUICK, control).await.ok().and_then(Result::ok),
+        None => None,
+    };
     told.done(step, text::serve::step_control_closed());
 
     // 2. The status synchronisation has heard the stop.
@@ -148,6 +153,8 @@ pub(super) async fn run(leaving: Leaving) -> Ended {
         Ok(Err(error)) => told.failed(step, text::serve::step_database_failed(chain(&error))),
         Err(_) => told.failed(step, text::serve::step_database_failed("timed out")),
     }
+    // Before the lock: from there on the file may be the next server's.
+    drop(token);
     drop(lock);
 
     // 7. Only the exit is left.

@@ -26,6 +26,7 @@ mod services;
 mod states;
 #[cfg(test)]
 mod tests;
+mod token_file;
 mod writer;
 
 pub use database::{Identification, Store};
@@ -35,4 +36,8 @@ pub use location::Location;
 pub use owner::{Acquired, Owner, OwnerLock, owner};
 pub use registrations::RegistrationRow;
 pub use rows::{NewEvent, Node, NodeId, NodeRow, ServiceChange, ServiceRow};
+pub use token_file::{
+    LEAST_TOKEN, OwnFile, TokenFileError, chosen_token, control_certificate,
+    control_certificate_path, control_token_path, hex, read_token,
+};
 pub use writer::WriterLock;

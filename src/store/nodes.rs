@@ -83,29 +83,45 @@ impl Store {
     /// # Errors
     /// `BadValue`, `Busy`, `Corrupt`, `Sql`.
     pub async fn unfinished_nodes(&self, name: &NodeName) -> Result<Vec<Node>, StoreError> {
+        self.unfinished(Some(name)).await
+    }
+
+    /// Likewise of every node name.
+    ///
+    /// # Errors
+    /// As [`Store::unfinished_nodes`].
+    pub async fn all_unfinished_nodes(&self) -> Result<Vec<Node>, StoreError> {
+        self.unfinished(None).await
+    }
+
+    async fn unfinished(&self, name: Option<&NodeName>) -> Result<Vec<Node>, StoreError> {
         let failed = |error| self.failed("list the servers", error);
         let mut tx = self.read().await?;
         let rows = sqlx::query(
             "SELECT id, name, host, boot_id, pid_namespace, pid, start_time, exe, version, \
              started_at, control_url, stopped_at, stop_reason FROM nodes \
-             WHERE name = $1 AND stopped_at IS NULL ORDER BY id DESC",
+             WHERE (name = $1 OR $1 IS NULL) AND stopped_at IS NULL ORDER BY id DESC",
         );
-        let rows = rows.bind(name.as_str()).fetch_all(&mut *tx).await.map_err(failed)?;
-        rows.iter().map(|row| node(row, name).map_err(failed)?).collect()
+        let rows = rows.bind(name.map(NodeName::as_str)).fetch_all(&mut *tx).await;
+        rows.map_err(failed)?.iter().map(|row| node(row).map_err(failed)?).collect()
     }
 }
 
-fn node(row: &SqliteRow, name: &NodeName) -> Result<Result<Node, StoreError>, sqlx::Error> {
+fn node(row: &SqliteRow) -> Result<Result<Node, StoreError>, sqlx::Error> {
     let (id, pid): (i64, i64) = (row.try_get(0)?, row.try_get(5)?);
     let Ok(number) = u32::try_from(pid) else {
         let value = pid.to_string();
         return Ok(Err(StoreError::BadValue { table: "nodes", id, column: "pid", value }));
     };
+    let name: String = row.try_get(1)?;
+    let Ok(name) = name.parse() else {
+        return Ok(Err(StoreError::BadValue { table: "nodes", id, column: "name", value: name }));
+    };
     let stopped_at: Option<i64> = row.try_get(11)?;
     Ok(Ok(Node {
         id: NodeId(id),
         row: NodeRow {
-            name: name.clone(),
+            name,
             host: row.try_get(2)?,
             identity: ProcessIdentity {
                 boot_id: row.try_get(3)?,

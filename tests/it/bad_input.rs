@@ -198,6 +198,8 @@ fn an_address_the_control_plane_may_not_have_is_refused() {
     for listen in ["0.0.0.0:3999", "192.0.2.1:3999", "127.0.0.1", "nonsense", "127.0.0.1:70000"] {
         refused(&pmctl, 2, &["serve", "--listen", listen], &[listen]);
     }
+    let ran = pmctl.fails(2, &["serve", "--listen", "0.0.0.0:3999"]);
+    assert!(ran.stderr.contains("--tls-cert"), "what is missing is not named\n{ran}");
     assert!(!pmctl.database().exists(), "a database was made");
 }
 

@@ -5,8 +5,12 @@
 
 /// Wrong input and a world that does not allow it.
 mod bad_input;
+/// What an unclean end leaves, and a port that is taken at the start.
+mod cleanup;
 /// Which server a command asks, and what it does without one.
 mod clients;
+/// Who may call the control plane, and what becomes of the others.
+mod control_access;
 /// The control port: documents, metrics, gRPC, and whom it turns away.
 mod control_api;
 /// Traffic at a stop: nothing asked is lost, what does not end is cut and listed.

@@ -45,10 +45,10 @@ fn pids(item: &Value) -> Vec<u64> {
 /// The newest event of that action and subject: its outcome and its detail.
 #[track_caller]
 fn event(pmctl: &Pmctl, action: &str, subject: u16) -> Value {
-    let events = pmctl.json(&["events", "-n", "1000"]);
+    let (events, subject) = (pmctl.json(&["events", "-n", "1000"]), subject.to_string());
     let mut newest_first = events["events"].as_array().expect("events").iter().rev();
     newest_first
-        .find(|event| event["action"] == action && event["subject"] == subject.to_string())
+        .find(|event| event["action"] == action && event["subject"].as_str() == Some(&subject))
         .unwrap_or_else(|| panic!("no {action} of {subject}: {events:#}"))
         .clone()
 }
@@ -313,7 +313,9 @@ fn over_http_an_unregistered_port_needs_force() {
     assert_eq!(holder.wait_signal(), TERM);
     let (status, done) = post(&server, &format!("/api/ports/{served}/kill"));
     assert_eq!((status, &item(&done, served)["action"]), (200, &json!("stopped")), "{done:#}");
-    let (status, done) = post(&server, &path);
+    let (status, refused) = post(&server, &path);
+    assert_eq!((status, &refused["code"]), (403, &json!("port-unregistered")), "{refused:#}");
+    let (status, done) = post(&server, &format!("{path}?force=true"));
     assert_eq!((status, &item(&done, taken)["action"]), (200, &json!("already-free")), "{done:#}");
     let (status, refused) = post(&server, "/api/ports/70000/kill");
     assert_eq!((status, &refused["code"]), (400, &json!("port-out-of-range")));
@@ -322,9 +324,9 @@ fn over_http_an_unregistered_port_needs_force() {
 
 #[test]
 fn the_server_of_another_machine_frees_the_ports_itself() {
-    let pmctl = Pmctl::new();
+    // The address looks like another machine's and leads here.
+    let pmctl = Pmctl::new().with("PMCTL_CONTROL_NAMES", "0.0.0.0");
     let server = pmctl.serve();
-    // It looks like another machine's and leads here.
     let url = format!("http://0.0.0.0:{}", server.control().port());
     let port = free_port();
     let mut holder = Holder::on(&[port], Listen::V4);
@@ -374,6 +376,47 @@ fn a_hung_server_is_left_with_the_way_to_end_it_and_other_ports_are_freed() {
         200 => Ok(()),
         status => Err(status.to_string()),
     });
+    server.stop();
+}
+
+#[test]
+fn a_server_that_is_named_and_silent_is_left_whatever_its_database() {
+    let (theirs, upstream) = (Pmctl::new(), Upstream::saying("hello"));
+    let [served, taken] = [free_port(), free_port()];
+    theirs.add("shop", served, &upstream.url());
+    let mut server = theirs.serve();
+    let mut holder = Holder::on(&[taken], Listen::V4);
+    server.signal(Signal::STOP);
+    // The caller has named no database, and its default one is not the server's.
+    let pmctl = Pmctl::with_default_database();
+    let ports = format!("{served},{taken}");
+    let args = ["--server", &server.url(), "--timeout", "300ms", &ports, "--force"];
+    let document = kill(&pmctl, 3, &args);
+    assert_eq!(item(&document, served)["action"], "left", "{document:#}");
+    assert_eq!(item(&document, taken)["action"], "terminated", "{document:#}");
+    assert_eq!(holder.wait_signal(), TERM);
+    server.signal(Signal::CONT);
+    wait_until("the server again", || match server.try_exit() {
+        Some(status) => panic!("the server was ended: {status}"),
+        None => match server.get("/readyz").status {
+            200 => Ok(()),
+            status => Err(status.to_string()),
+        },
+    });
+    assert!(is_listening(served));
+    server.stop();
+}
+
+#[test]
+fn a_server_of_another_database_is_not_asked_and_nothing_is_killed() {
+    let (theirs, pmctl) = (Pmctl::new(), Pmctl::new());
+    let server = theirs.serve();
+    pmctl.add("own", free_port(), "http://127.0.0.1:9");
+    let port = free_port();
+    let mut holder = Holder::on(&[port], Listen::V4);
+    let args = ["--server", &server.url(), "ports", "kill", &port.to_string(), "--force"];
+    assert_eq!(pmctl.fails_json(4, &args)["code"], "server-of-other-database");
+    assert!(holder.is_alive());
     server.stop();
 }
 

@@ -21,3 +21,4 @@ pub use command::{
 pub use early::Early;
 pub use parse::{Invocation, Stop, parse};
 pub use typed::Args;
+pub(crate) use typed::{SERVER_CA, with_server_ca};

@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::FromArgMatches;
 
 use super::convert::{Convert, command};
-use super::typed::CommandArgs;
+use super::typed::{CommandArgs, server_ca};
 use super::{Args, Command, Early};
 use crate::cli::help;
 use crate::config::{Flags, Key, Surroundings};
@@ -37,7 +37,9 @@ pub fn parse(argv: &[OsString], early: Early, around: &Surroundings) -> Result<I
     let clap = |error: clap::Error| Stop::Clap(Box::new(error));
     let grammar = help::command(early.lang);
     let mut matches = grammar.clone().try_get_matches_from(argv).map_err(clap)?;
-    let args = Args::from_arg_matches_mut(&mut matches).map_err(clap)?;
+    let ca = server_ca(&matches);
+    let mut args = Args::from_arg_matches_mut(&mut matches).map_err(clap)?;
+    args.global.ca = ca;
     if let CommandArgs::Help(help) = &args.command {
         return Err(page(grammar, &help.command));
     }
@@ -86,6 +88,8 @@ fn flags(args: &Args) -> Flags {
         put(key, value.clone().map(OsString::from));
     }
     put(Key::Config, global.config.clone());
+    put(Key::TokenFile, global.token_file.clone());
+    put(Key::Ca, global.ca.clone());
     put(Key::Verbose, (global.verbose > 0).then(|| global.verbose.min(9).to_string().into()));
     for (key, is_on) in [
         (Key::Direct, global.direct),
@@ -97,6 +101,7 @@ fn flags(args: &Args) -> Flags {
     if let CommandArgs::Serve(serve) = &args.command {
         for (key, value) in [
             (Key::Listen, &serve.listen),
+            (Key::ControlGroup, &serve.control_group),
             (Key::NodeName, &serve.node_name),
             (Key::ShutdownTimeout, &serve.shutdown_timeout),
             (Key::ServiceTimeout, &serve.service_timeout),
@@ -109,6 +114,9 @@ fn flags(args: &Args) -> Flags {
             put(key, value.clone().map(OsString::from));
         }
         put(Key::LogFile, serve.log_file.clone());
+        put(Key::TlsCert, serve.tls_cert.clone());
+        put(Key::TlsKey, serve.tls_key.clone());
+        put(Key::OpenMetrics, serve.open_metrics.then(|| "true".into()));
         for url in &serve.eureka_url {
             flags.add(Key::EurekaUrls, url);
         }
@@ -406,6 +414,22 @@ mod tests {
         assert_eq!(refusal("pmctl status --nonsense"), ["UnknownArgument"]);
         let demo = "pmctl --database-url sqlite:x serve --demo";
         assert_eq!(refusal(demo), ["settings-exclude-each-other"]);
+    }
+
+    #[test]
+    fn the_authority_of_the_server_is_named_before_or_behind_and_is_none_of_a_target() {
+        let ca = |line: &str| {
+            let flags = parsed(line).unwrap_or_else(|stop| panic!("{line}: {stop:?}")).flags;
+            flags.get(Key::Ca).and_then(|ca| ca.to_str()).map(str::to_owned)
+        };
+        for line in ["pmctl --ca own.pem status", "pmctl status --ca own.pem"] {
+            assert_eq!(ca(line).as_deref(), Some("own.pem"), "{line}");
+        }
+        assert_eq!(ca("pmctl service list --ca=b.pem").as_deref(), Some("b.pem"));
+        assert_eq!(ca("pmctl status"), None);
+        let target = "service target add a main=https://b --ca target.pem";
+        assert_eq!(ca(&format!("pmctl {target}")), None);
+        assert_eq!(ca(&format!("pmctl --ca own.pem {target}")).as_deref(), Some("own.pem"));
     }
 
     #[test]

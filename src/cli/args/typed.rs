@@ -4,7 +4,35 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{ArgAction, ArgGroup, Parser, Subcommand, ValueHint};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, Parser, Subcommand, ValueHint};
+
+/// The `--ca` of every command, which names the authority of the server's certificate.
+pub(crate) const SERVER_CA: &str = "server_ca";
+
+/// `command` with [`SERVER_CA`] on each of its commands that has no `--ca` of its own, as clap's
+/// global options are but for that exception: `service add` takes it before the command's words.
+pub(crate) fn with_server_ca(command: Command) -> Command {
+    let names: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
+    names.into_iter().fold(command, |command, name| {
+        command.mut_subcommand(name, |below| {
+            let has_one = below.get_arguments().any(|arg| arg.get_long() == Some("ca"));
+            let below = with_server_ca(below);
+            if has_one {
+                return below;
+            }
+            let file = clap::builder::OsStringValueParser::new();
+            let arg = Arg::new(SERVER_CA).long("ca").value_name("FILE").value_parser(file);
+            below.arg(arg.value_hint(ValueHint::FilePath))
+        })
+    })
+}
+
+/// The last value of [`SERVER_CA`] that was typed, before the command or behind it.
+pub(super) fn server_ca(matches: &ArgMatches) -> Option<OsString> {
+    let below = matches.subcommand().and_then(|(_, below)| server_ca(below));
+    let here = || matches.try_get_one::<OsString>(SERVER_CA).ok().flatten().cloned();
+    below.or_else(here)
+}
 
 /// What was typed.
 #[derive(Clone, Debug, Parser)]
@@ -35,6 +63,11 @@ pub(super) struct GlobalArgs {
     pub(super) server: Option<String>,
     #[arg(long, global = true, value_name = "URL")]
     pub(super) database_url: Option<String>,
+    #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(super) token_file: Option<OsString>,
+    // `global` is not for it: some commands have a `--ca` of their own, see `with_server_ca`.
+    #[arg(id = SERVER_CA, long = "ca", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) ca: Option<OsString>,
     #[arg(short, long, global = true, value_name = "FORMAT", value_parser = ["table", "json"])]
     pub(super) output: Option<String>,
     #[arg(long, global = true, value_name = "DURATION")]
@@ -77,6 +110,14 @@ pub(super) enum CommandArgs {
 pub(super) struct ServeArgs {
     #[arg(long, value_name = "ADDR")]
     pub(super) listen: Option<String>,
+    #[arg(long, value_name = "GROUP")]
+    pub(super) control_group: Option<String>,
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) tls_cert: Option<OsString>,
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) tls_key: Option<OsString>,
+    #[arg(long)]
+    pub(super) open_metrics: bool,
     #[arg(long)]
     pub(super) demo: bool,
     #[arg(long, value_name = "NAME")]

@@ -82,6 +82,59 @@ impl Direct {
     }
 }
 
+/// Working as the owner of the database, to put right what an unclean end left.
+pub(in crate::cli) struct Repair {
+    pub(in crate::cli) direct: Direct,
+    store: Store,
+    _lock: OwnerLock,
+}
+
+impl Repair {
+    /// Takes the owner's lock and keeps direct writers out, who are waited for up to `--timeout`.
+    /// `None` if somebody else has the lock.
+    pub(in crate::cli) async fn begin(
+        settings: &Settings,
+        location: &Location,
+    ) -> Result<Option<Self>, Fault> {
+        let Some(lock) = own(settings, location, HolderKind::Repair)? else { return Ok(None) };
+        let writer = WriterLock::acquire(location, settings.timeout).await.map_err(store_fault)?;
+        let store = Store::open_as_owner(location, &lock).await.map_err(store_fault)?;
+        let facts = facts(settings, location, &Owner::Free, ServerState::Down);
+        let ops = ops(settings, facts, Some(store.clone()));
+        let direct = Direct { ops, _writer: Some(writer) };
+        Ok(Some(Self { direct, store, _lock: lock }))
+    }
+
+    /// Closes the database and lets go of the lock.
+    pub(in crate::cli) async fn end(self) -> Result<(), Fault> {
+        self.store.close().await.map_err(store_fault)
+    }
+}
+
+/// The owner's lock for something else than serving; `None` if somebody has it.
+fn own(
+    settings: &Settings,
+    location: &Location,
+    kind: HolderKind,
+) -> Result<Option<OwnerLock>, Fault> {
+    let identity = host::own_identity().map_err(|error| {
+        Fault::caused(FaultKind::Internal, text::serve::own_identity_unknown(), &error)
+    })?;
+    let holder = LockHolder {
+        kind,
+        identity,
+        node: settings.node_name.clone(),
+        url: None,
+        phase: None,
+        shutdown_timeout: None,
+    };
+    let acquired = OwnerLock::try_acquire(location, holder, host::is_alive);
+    Ok(match acquired.map_err(store_fault)? {
+        Acquired::Lock(lock) => Some(lock),
+        Acquired::Held(_) => None,
+    })
+}
+
 /// A store that takes events. One that does not exist yet is created if nobody owns it.
 async fn recorder(settings: &Settings, location: &Location) -> Option<Store> {
     match Store::open_for_writing(location).await {
@@ -98,22 +151,7 @@ async fn recorder(settings: &Settings, location: &Location) -> Option<Store> {
 /// Creates the database or brings its schema up to date, which only the owner may do. False if
 /// somebody else became the owner first.
 async fn make(settings: &Settings, location: &Location) -> Result<bool, Fault> {
-    let identity = host::own_identity().map_err(|error| {
-        Fault::caused(FaultKind::Internal, text::serve::own_identity_unknown(), &error)
-    })?;
-    let holder = LockHolder {
-        kind: HolderKind::Migration,
-        identity,
-        node: settings.node_name.clone(),
-        url: None,
-        phase: None,
-        shutdown_timeout: None,
-    };
-    let acquired = OwnerLock::try_acquire(location, holder, host::is_alive);
-    let lock = match acquired.map_err(store_fault)? {
-        Acquired::Lock(lock) => lock,
-        Acquired::Held(_) => return Ok(false),
-    };
+    let Some(lock) = own(settings, location, HolderKind::Migration)? else { return Ok(false) };
     let store = Store::open_as_owner(location, &lock).await.map_err(store_fault)?;
     store.close().await.map_err(store_fault)?;
     Ok(true)

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::direct::Direct;
-use super::reach::{Found, RETRY, Reach};
+use super::reach::{Found, Nobody, RETRY, Reach};
 use crate::host::{self, Holding};
-use crate::model::{Fault, FaultKind, KillRequest, Port, ProcessIdentity, ServerState, ServerView};
+use crate::model::{Fault, FaultKind, KillRequest, Port, ProcessIdentity, ServerState};
 use crate::ops::DirectFacts;
 use crate::rpc::Client;
 use crate::store::Owner;
@@ -86,7 +86,7 @@ impl Reach<'_> {
                 server.state = client.phase().into();
                 let owner = match facts(server.state).owner {
                     Some(owner) if Some(owner.pid) == server.pid => Some(owner),
-                    _ => process_of(&server).await,
+                    _ => listener(server.url.as_deref(), server.pid).await,
                 };
                 (DirectFacts { server, owner }, Vec::new(), Server::Answers(client))
             }
@@ -96,15 +96,30 @@ impl Reach<'_> {
             Ok(Found::Busy(_, why) | Found::Silent(why)) if self.settings.no_fallback => {
                 return Err(unavailable(why));
             }
+            // A server of another database is never changed, wherever it was met.
+            Ok(Found::Nobody(Nobody::OtherDatabase(url))) => {
+                let owner = listener(Some(&url), None).await;
+                let why = Nobody::OtherDatabase(url);
+                let notes = vec![why.clone().falling_back()];
+                let facts = DirectFacts { owner, ..facts(ServerState::Ready) };
+                (facts, notes, Server::Refuses(unavailable(why.refusal(&self.location))))
+            }
             Ok(Found::Nobody(why)) => {
                 (facts(ServerState::Down), vec![why.falling_back()], Server::None)
             }
-            Ok(Found::Silent(why)) => (facts(ServerState::Down), vec![why], Server::None),
+            // Said to be a server and silent: it may be a hung one, of whatever database.
+            Ok(Found::Silent(why)) => {
+                let owner = listener(self.settings.server_url.as_deref(), None).await;
+                let facts = DirectFacts { owner, ..facts(ServerState::Unresponsive) };
+                (facts, vec![why], Server::None)
+            }
             Ok(Found::Busy(state, why)) => (facts(state), vec![why.clone()], Server::Busy(why)),
             // Turned away by the server: its ports are not touched, and the others not its concern.
-            Err(fault) if fault.kind == FaultKind::Denied => {
+            Err(fault) if fault.kind == FaultKind::Denied && owner != Owner::Free => {
                 (facts(ServerState::Ready), Vec::new(), Server::Refuses(fault))
             }
+            // And where it is not known which process it is, nothing is.
+            Err(fault) if fault.kind == FaultKind::Denied => return Err(fault),
             Err(fault) if self.settings.server_url.is_some() => return Err(fault),
             // A database that cannot be had is no reason to leave a port taken.
             Err(fault) => {
@@ -125,13 +140,14 @@ fn unavailable(why: Message) -> Fault {
     Fault::new(FaultKind::Unavailable, why)
 }
 
-/// The process of a server that answered and whose lock is not that of this database: the holder of
-/// its control port, if that has the pid it says.
-async fn process_of(server: &ServerView) -> Option<ProcessIdentity> {
-    let url = url::Url::parse(server.url.as_deref()?).ok()?;
-    let (port, pid) = (Port::new(url.port_or_known_default()?)?, server.pid?);
-    let look = move || host::holders(&BTreeSet::from([port]), &[pid]);
+/// The process that listens where a server is whose lock is not that of this database; the one of
+/// that pid, if the server has said its own.
+async fn listener(url: Option<&str>, pid: Option<u32>) -> Option<ProcessIdentity> {
+    let port = Port::new(url::Url::parse(url?).ok()?.port_or_known_default()?)?;
+    let first: Vec<u32> = pid.into_iter().collect();
+    let look = move || host::holders(&BTreeSet::from([port]), &first);
     let mut held = tokio::task::spawn_blocking(look).await.ok()?.ok()?;
     let Some(Holding::Held(holders)) = held.remove(&port) else { return None };
-    holders.into_iter().map(|holder| holder.identity).find(|identity| identity.pid == pid)
+    let mut identities = holders.into_iter().map(|holder| holder.identity);
+    identities.find(|identity| pid.is_none_or(|pid| identity.pid == pid))
 }

@@ -10,9 +10,12 @@ mod direct;
 mod faults;
 mod freeing;
 mod reach;
+mod silent;
 mod verbs;
 
+pub(super) use direct::Repair;
 pub(super) use faults::client_fault;
 pub(super) use freeing::{Freeing, Here};
-pub(super) use reach::{Found, Need, Reach};
-pub(super) use verbs::{Backend, drain_there, kill_there};
+pub(super) use reach::{Found, Need, Nobody, Reach};
+pub(super) use silent::{Examined, PATIENCE, VERDICT};
+pub(super) use verbs::{Backend, cleanup_there, drain_there, kill_there};

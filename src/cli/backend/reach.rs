@@ -1,5 +1,6 @@
 //! Finding whom to work with.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::direct::{Direct, facts};
@@ -8,9 +9,12 @@ use super::verbs::Backend;
 use crate::config::Settings;
 use crate::host;
 use crate::model::{Fault, FaultKind, Phase, ServerState};
-use crate::ops::{DirectFacts, store_fault};
-use crate::rpc::{Client, ClientError};
-use crate::store::{HolderKind, Location, LockHolder, Owner, Store, owner};
+use crate::ops::{DirectFacts, store_fault, token_file_fault};
+use crate::rpc::{Client, ClientError, ServerTrust};
+use crate::store::{
+    HolderKind, Location, LockHolder, Owner, Store, control_certificate, control_token_path, owner,
+    read_token,
+};
 use crate::text::{self, Message};
 
 /// Where a server listens that nobody told otherwise.
@@ -34,7 +38,7 @@ pub(in crate::cli) struct Reached {
 
 /// Where the URL to try came from: how much it proves hangs on that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
+pub(super) enum Origin {
     /// `--server`.
     Named,
     /// The holder of the owner's lock wrote it down.
@@ -55,7 +59,16 @@ pub(in crate::cli) enum Found {
     Silent(Message),
 }
 
+/// What is thought of a server that answered.
+pub(super) enum Judged {
+    /// It is the one to work with; whether its database was seen to be the right one.
+    Ours(Box<Client>, bool),
+    /// It is not.
+    Other(Found),
+}
+
 /// Why there is no server to work with.
+#[derive(Clone)]
 pub(in crate::cli) enum Nobody {
     /// Nobody owns this database, and nobody listens at the default address.
     Here,
@@ -69,7 +82,7 @@ pub(in crate::cli) enum Nobody {
 
 impl Nobody {
     /// What the caller is told whose command works on the database.
-    pub(super) fn falling_back(self) -> Message {
+    pub(in crate::cli) fn falling_back(self) -> Message {
         match self {
             Self::Here => text::backend::no_server_here(),
             Self::At(url) => text::backend::no_server_at(url),
@@ -79,7 +92,7 @@ impl Nobody {
     }
 
     /// What the caller is told who forbade that.
-    pub(super) fn refusal(self, database: &Location) -> Message {
+    pub(in crate::cli) fn refusal(self, database: &Location) -> Message {
         match self {
             Self::Here => text::backend::no_server(),
             Self::At(url) => text::backend::server_absent(url),
@@ -222,11 +235,28 @@ impl<'a> Reach<'a> {
         facts(self.settings, &self.location, owner, state)
     }
 
-    pub(super) fn owner(&self) -> Result<Owner, Fault> {
+    /// Who holds the owner's lock of the database.
+    pub(in crate::cli) fn owner(&self) -> Result<Owner, Fault> {
         if !self.location.exists() {
             return Ok(Owner::Free);
         }
         owner(&self.location, &self.settings.node_name, host::is_alive).map_err(store_fault)
+    }
+
+    /// Where the database lies or would lie.
+    pub(in crate::cli) fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Whether there is a database yet.
+    pub(in crate::cli) async fn has_database(&self) -> Result<bool, Fault> {
+        let known = Store::identify(&self.location).await.map_err(store_fault)?;
+        Ok(known.is_some())
+    }
+
+    /// The operations on a database that is only read, whose server is in this `state`.
+    pub(in crate::cli) async fn reader(&self, state: ServerState) -> Result<Direct, Fault> {
+        Direct::reader(self.settings, &self.location, &self.owner()?, state).await
     }
 
     /// Looks for the server of this database once.
@@ -254,8 +284,14 @@ impl<'a> Reach<'a> {
             }
             (None, Owner::Free) => (DEFAULT_URL.to_owned(), Origin::Default),
         };
-        let error = match Client::connect(&url, self.settings.timeout).await {
-            Ok(client) => return self.judge(client, &url, origin, &owner).await,
+        let error = match self.connect(&url, self.settings.timeout).await {
+            Ok(client) => match self.judge(client, &url, origin, &owner).await? {
+                Judged::Ours(client, is_same) => match self.introduced(client, is_same).await {
+                    Ok(client) => return Ok(Found::Server(client)),
+                    Err(error) => error,
+                },
+                Judged::Other(found) => return Ok(found),
+            },
             Err(error) => error,
         };
         if let ClientError::Fault(fault) = error {
@@ -305,14 +341,52 @@ impl<'a> Reach<'a> {
         })
     }
 
+    fn token_path(&self) -> PathBuf {
+        let state_dir = self.settings.state_dir.as_deref();
+        control_token_path(&self.location, &self.settings.node_name, state_dir)
+    }
+
+    /// The server at `url`, with `timeout` for each call.
+    pub(super) async fn connect(
+        &self,
+        url: &str,
+        timeout: Duration,
+    ) -> Result<Client, ClientError> {
+        let mut trust = ServerTrust::default();
+        if url.starts_with("https:") {
+            trust.ca_file = self.settings.ca_file.clone();
+            trust.certificate = control_certificate(&self.token_path());
+        }
+        Client::connect_trusting(url, &trust, timeout).await
+    }
+
+    /// Shows the server the token where that is needed: the one that was named to any server that
+    /// is to be asked, the one beside the database only to the server of that database.
+    pub(super) async fn introduced(
+        &self,
+        mut client: Box<Client>,
+        is_same: bool,
+    ) -> Result<Box<Client>, ClientError> {
+        let token = match &self.settings.token_file {
+            Some(path) => Some(read_token(path).map_err(|error| token_file_fault(&error))?),
+            // Of another user, or of a server that was given another file: the server says no.
+            None if client.is_limited() && is_same => read_token(&self.token_path()).ok(),
+            None => None,
+        };
+        if let Some(token) = token {
+            client.authorize(&token).await?;
+        }
+        Ok(client)
+    }
+
     /// Whether the server that answered is the one of this database.
-    async fn judge(
+    pub(super) async fn judge(
         &self,
         client: Client,
         url: &str,
         origin: Origin,
         owner: &Owner,
-    ) -> Result<Found, Fault> {
+    ) -> Result<Judged, Fault> {
         let known = Store::identify(&self.location).await;
         // A file that cannot be identified proves nothing; whoever opens it will say why.
         let known = known.ok().flatten().map(|identification| identification.uuid);
@@ -321,21 +395,25 @@ impl<'a> Reach<'a> {
         let is_free_choice = !self.settings.database_is_named && known.is_none();
         match origin {
             Origin::Named if is_same || !self.settings.database_is_named => {
-                Ok(Found::Server(Box::new(client)))
+                Ok(Judged::Ours(Box::new(client), is_same))
             }
             Origin::Named => {
                 let message = text::backend::server_of_other_database(url, self.location.url());
                 Err(Fault::new(FaultKind::Unavailable, message))
             }
-            Origin::Recorded | Origin::Default if is_same => Ok(Found::Server(Box::new(client))),
-            Origin::Default if is_free_choice => Ok(Found::Server(Box::new(client))),
-            Origin::Default => Ok(Found::Nobody(Nobody::OtherDatabase(url.to_owned()))),
+            Origin::Recorded | Origin::Default if is_same => {
+                Ok(Judged::Ours(Box::new(client), true))
+            }
+            Origin::Default if is_free_choice => Ok(Judged::Ours(Box::new(client), false)),
+            Origin::Default => {
+                Ok(Judged::Other(Found::Nobody(Nobody::OtherDatabase(url.to_owned()))))
+            }
             Origin::Recorded => {
                 let holder = match owner {
                     Owner::Held(holder) => holder.as_ref(),
                     Owner::Free => None,
                 };
-                Ok(busy(holder, ServerState::Unresponsive))
+                Ok(Judged::Other(busy(holder, ServerState::Unresponsive)))
             }
         }
     }

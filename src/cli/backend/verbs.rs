@@ -80,23 +80,6 @@ impl Backend {
         }
     }
 
-    /// Removes what unclean ends left; `hear` learns how far it is.
-    pub(in crate::cli) async fn cleanup(
-        &self,
-        request: &CleanupRequest,
-        hear: &(dyn Fn(CleanupProgress) + Send + Sync),
-    ) -> Result<CleanupReport, Fault> {
-        match self {
-            Self::Server(client) => {
-                client.cleanup(request, hear).await.map_err(|error| unconfirmed(client, error))
-            }
-            Self::Direct(direct) => {
-                let by = Actor::Direct(host::current_user_name());
-                direct.ops.cleanup(request, &by, hear).await
-            }
-        }
-    }
-
     /// Carries out a command that changes services; `hear` learns how far a long one is.
     pub(in crate::cli) async fn change(
         &self,
@@ -129,6 +112,15 @@ pub(in crate::cli) async fn drain_there(
     hear: &(dyn Fn(DrainProgress) + Send + Sync),
 ) -> Result<ActionReport, Fault> {
     client.drain_service(name, max, hear).await.map_err(|error| unconfirmed(client, error))
+}
+
+/// Lets a server clean up.
+pub(in crate::cli) async fn cleanup_there(
+    client: &Client,
+    request: &CleanupRequest,
+    hear: &(dyn Fn(CleanupProgress) + Send + Sync),
+) -> Result<CleanupReport, Fault> {
+    client.cleanup(request, hear).await.map_err(|error| unconfirmed(client, error))
 }
 
 async fn ask(

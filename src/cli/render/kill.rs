@@ -17,7 +17,10 @@ impl Output {
             return report.into();
         }
         self.write_out(&table(report, self.style()));
-        self.line_out(&self.sentence(&report.message));
+        // Of a single port the table or the fault may have said all there is to say.
+        if !matches!(&report.ports[..], [item] if is_told(item, report.dry_run)) {
+            self.line_out(&self.sentence(&report.message));
+        }
         for fault in report.ports.iter().filter_map(|item| item.fault.as_ref()) {
             self.fault_lines(fault);
         }
@@ -102,12 +105,20 @@ fn holder_cells(holder: &HolderView) -> [String; 3] {
     ]
 }
 
+fn is_left(item: &KillItem) -> bool {
+    item.fault.is_some() && item.action == PortAction::Left
+}
+
+/// Whether the item's sentence stands below its row or as a fault; else the row says it whole.
+fn is_told(item: &KillItem, dry_run: bool) -> bool {
+    let is_row_enough = matches!(item.action, PortAction::Terminated | PortAction::AlreadyFree);
+    is_left(item) || dry_run || !is_row_enough
+}
+
 /// What was or would be done, unless the row says it whole or a fault will; what else to know.
 fn notes(item: &KillItem, dry_run: bool, style: Style) -> Vec<String> {
     let mut said = Vec::new();
-    let is_told_as_fault = item.fault.is_some() && item.action == PortAction::Left;
-    let is_told_by_row = matches!(item.action, PortAction::Terminated | PortAction::AlreadyFree);
-    if !is_told_as_fault && (dry_run || !is_told_by_row) {
+    if !is_left(item) && is_told(item, dry_run) {
         said.push(holder::line(&item.message, style));
     }
     said.extend(item.notes.iter().map(|note| holder::line(note, style)));

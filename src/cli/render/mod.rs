@@ -34,5 +34,6 @@ mod testing;
 
 pub use live::Live;
 pub use output::Output;
+pub use progress::ProgressView;
 pub use shutdown::ShutdownLines;
 pub use style::Style;

@@ -89,7 +89,7 @@ fn every_mistake_of_every_place_is_reported_at_once_with_its_place() {
             "choice-invalid",
             "duration-invalid",
             "duration-out-of-bounds",
-            "listen-not-loopback",
+            "listen-without-tls",
             "number-invalid",
             "port-range-reversed",
             "setting-type-wrong",
@@ -210,9 +210,34 @@ fn a_server_is_a_plain_http_url_and_a_secret_in_it_is_not_repeated() {
         |url: &str| Settings::resolve(&flags(&[(Key::Server, url)]), &around).map(|s| s.server_url);
     assert_eq!(server("http://Host:80/").unwrap().as_deref(), Some("http://host"));
     assert_eq!(server("http://[::1]:3000").unwrap().as_deref(), Some("http://[::1]:3000"));
-    for bad in ["127.0.0.1:3000", "https://a", "http://a/x", "http://a:0", "ann:s3cret@a"] {
+    assert_eq!(server("https://a:3000").unwrap().as_deref(), Some("https://a:3000"));
+    for bad in ["127.0.0.1:3000", "ftp://a", "http://a/x", "http://a:0", "ann:s3cret@a"] {
         assert!(server(bad).is_err(), "{bad}");
     }
     let error = server("http://ann:s3cret@a").unwrap_err();
     assert!(!error.to_string().contains("s3cret"), "{error}");
+}
+
+#[test]
+fn off_loopback_the_control_plane_needs_tls_and_tls_needs_both_its_files() {
+    let folder =
+        folder_with("[server]\nopen_metrics = true\ncontrol_names = ['Host.example', 'b']\n");
+    let around = around(&[("HOME", "/h")], folder.path());
+    let resolve = |given: &[(Key, &str)]| Settings::resolve(&flags(given), &around);
+    let open = (Key::Listen, "0.0.0.0:3000");
+    let (cert, key) = ((Key::TlsCert, "c.pem"), (Key::TlsKey, "/k.pem"));
+    let settings = resolve(&[open, cert, key]).unwrap();
+    let access = settings.serve.access;
+    assert_eq!(access.tls, Some((folder.path().join("c.pem"), PathBuf::from("/k.pem"))));
+    assert_eq!(access.control_names, ["host.example", "b"]);
+    assert!(access.open_metrics);
+    assert_eq!(codes(resolve(&[open]).unwrap_err()), ["listen-without-tls"]);
+    assert_eq!(codes(resolve(&[open, cert]).unwrap_err()), ["tls-half"]);
+    assert_eq!(codes(resolve(&[key]).unwrap_err()), ["tls-half"]);
+    let mapped = resolve(&[(Key::Listen, "[::ffff:127.0.0.1]:1")]);
+    assert!(mapped.is_ok(), "loopback in other words");
+    let folder = folder_with("[server]\nopen_metrics = 'yes'\ncontrol_names = [1]\n");
+    let error =
+        Settings::resolve(&Flags::default(), &self::around(&[("HOME", "/h")], folder.path()));
+    assert_eq!(codes(error.unwrap_err()), ["setting-type-wrong", "setting-type-wrong"]);
 }

@@ -4,28 +4,11 @@
 use std::fs;
 use std::path::Path;
 
+use crate::host::forwarder::forwards_for;
 use crate::host::user::UserNames;
 use crate::model::Keeper;
 
 use super::unit;
-
-/// Programs that only forward ports, and the runtime they do it for. `conmon` is none: it watches a
-/// container and ends with it.
-const FORWARDERS: &[(&str, &str)] = &[
-    ("docker-proxy", "docker"),
-    ("rootlesskit", "docker"),
-    ("com.docker.backend", "docker"),
-    ("vpnkit", "docker"),
-    ("rootlessport", "podman"),
-    ("rootlessport-child", "podman"),
-    ("slirp4netns", "podman"),
-    ("pasta", "podman"),
-    ("passt", "podman"),
-    ("gvproxy", "podman"),
-];
-
-/// The kernel cuts the name of a program to this.
-const NAME_BYTES: usize = 15;
 
 /// How runtimes name the scope (`docker-ID.scope`) of a container.
 const SCOPES: &[(&str, &str)] = &[
@@ -52,7 +35,7 @@ impl Keepers {
     }
 
     pub(super) fn of(&self, pid: u32, executable: Option<&Path>, name: &str) -> Option<Keeper> {
-        if let Some(runtime) = forwarder(executable, name) {
+        if let Some(runtime) = forwards_for(executable, name) {
             return Some(Keeper::Forwarder { runtime: runtime.to_owned() });
         }
         let place = Place::of(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?);
@@ -81,20 +64,6 @@ impl Keepers {
         let restarts = restarts(&unit.name, unit.user);
         Some(Keeper::Unit { name: unit.name, user: unit.user.is_some(), restarts })
     }
-}
-
-/// The runtime that a program forwards ports for. The file's name is the better one: a process can
-/// change its own.
-fn forwarder(executable: Option<&Path>, name: &str) -> Option<&'static str> {
-    let file = executable.and_then(Path::file_name).and_then(|name| name.to_str());
-    let file = file.map(|file| file.strip_suffix(" (deleted)").unwrap_or(file));
-    // One of several builds for newer processors.
-    let file = file.map(|file| file.strip_suffix(".avx2").unwrap_or(file));
-    let matches = |program: &str| match file {
-        Some(file) => file == program,
-        None => name == program.get(..NAME_BYTES).unwrap_or(program),
-    };
-    FORWARDERS.iter().find(|(program, _)| matches(program)).map(|(_, runtime)| *runtime)
 }
 
 /// Where a process is, as its control groups show it.
@@ -263,17 +232,5 @@ mod tests {
         let terminal = "0::/system.slice/terminal.service\n";
         assert_eq!(there(terminal, terminal), None);
         assert_eq!(there(&inside, terminal), Some(unit("terminal.service")));
-    }
-
-    #[test]
-    fn a_forwarder_is_told_by_its_file_and_without_one_by_its_name() {
-        let of = |file: &str, name| forwarder((!file.is_empty()).then_some(Path::new(file)), name);
-        assert_eq!(of("/usr/bin/docker-proxy", "x"), Some("docker"));
-        assert_eq!(of("/usr/bin/passt.avx2", "pasta"), Some("podman"));
-        assert_eq!(of("/usr/bin/docker-proxy (deleted)", "x"), Some("docker"));
-        assert_eq!(of("", "com.docker.back"), Some("docker"));
-        assert_eq!(of("", "docker-proxy"), Some("docker"));
-        assert_eq!(of("/usr/bin/sleep", "docker-proxy"), None, "only called so");
-        assert_eq!(of("/usr/bin/conmon", "conmon"), None);
     }
 }

@@ -10,17 +10,12 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal, test_kill_process,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::host::{Liveness, PinError};
+use crate::host::{PinError, unpinned};
 use crate::model::{EndSignal, Port, ProcessIdentity};
 
 use super::{all_listening, descriptors, process};
-
-/// How often a process without a pidfd is looked at while its end is waited for.
-const BEAT: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 pub(in crate::host) struct Pin {
@@ -31,8 +26,7 @@ pub(in crate::host) struct Pin {
 
 impl Pin {
     pub(in crate::host) fn new(identity: &ProcessIdentity) -> Result<Self, PinError> {
-        let pid = i32::try_from(identity.pid).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or(PinError::Gone)?;
+        let pid = unpinned::pid_of(identity)?;
         let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(pidfd) => Some(pidfd),
             // Opening one needs no right: this is a sandbox that does not know the call.
@@ -50,24 +44,20 @@ impl Pin {
         identity: &ProcessIdentity,
     ) -> Result<Self, PinError> {
         let pin = Self { pid, pidfd };
-        match process::liveness(identity) {
-            Liveness::Alive if pin.wait(identity, Duration::ZERO) => Err(PinError::Gone),
-            Liveness::Alive => Ok(pin),
-            Liveness::Dead => Err(PinError::Gone),
-            Liveness::Unknown => match process::is_in_this_pid_namespace(identity) {
-                true => Err(PinError::Denied),
-                false => {
-                    let reason = "the process counts in another pid namespace";
-                    Err(PinError::Unsupported(io::Error::new(io::ErrorKind::Unsupported, reason)))
-                }
-            },
-        }
+        unpinned::compare(identity).map_err(|error| match error {
+            PinError::Denied if !process::is_in_this_pid_namespace(identity) => {
+                let reason = "the process counts in another pid namespace";
+                PinError::Unsupported(io::Error::new(io::ErrorKind::Unsupported, reason))
+            }
+            error => error,
+        })?;
+        if pin.wait(identity, Duration::ZERO) { Err(PinError::Gone) } else { Ok(pin) }
     }
 
     /// Signal 0 to the pid harms nobody, whoever has it; that the process lives after it shows that
     /// the answer was about it.
     pub(in crate::host) fn may_signal(&self, identity: &ProcessIdentity) -> bool {
-        test_kill_process(self.pid).is_ok() && !self.wait(identity, Duration::ZERO)
+        unpinned::may_signal(self.pid) && !self.wait(identity, Duration::ZERO)
     }
 
     pub(in crate::host) fn listens_on(&self, identity: &ProcessIdentity, port: Port) -> bool {
@@ -84,14 +74,7 @@ impl Pin {
         identity: &ProcessIdentity,
         signal: Option<EndSignal>,
     ) -> Result<(), PinError> {
-        let signal = match signal.unwrap_or(EndSignal::Term) {
-            EndSignal::Term => Signal::TERM,
-            EndSignal::Int => Signal::INT,
-            EndSignal::Hup => Signal::HUP,
-            EndSignal::Quit => Signal::QUIT,
-            EndSignal::Kill => Signal::KILL,
-        };
-        self.send(identity, signal)
+        self.send(identity, unpinned::signal_of(signal))
     }
 
     pub(in crate::host) fn resume(&self, identity: &ProcessIdentity) -> Result<(), PinError> {
@@ -99,46 +82,27 @@ impl Pin {
     }
 
     fn send(&self, identity: &ProcessIdentity, signal: Signal) -> Result<(), PinError> {
-        let sent = match &self.pidfd {
+        match &self.pidfd {
+            None => unpinned::send(identity, signal),
             // A zombie would take the signal without an answer.
-            Some(_) if self.wait(identity, Duration::ZERO) => return Err(PinError::Gone),
-            Some(pidfd) => pidfd_send_signal(pidfd, signal),
-            None => match process::liveness(identity) {
-                Liveness::Alive => kill_process(self.pid, signal),
-                Liveness::Dead => return Err(PinError::Gone),
-                Liveness::Unknown => return Err(PinError::Denied),
-            },
-        };
-        sent.map_err(|error| match error {
-            Errno::SRCH => PinError::Gone,
-            Errno::PERM => PinError::Denied,
-            Errno::NOSYS => PinError::Unsupported(error.into()),
-            error => PinError::Other(error.into()),
-        })
+            Some(_) if self.wait(identity, Duration::ZERO) => Err(PinError::Gone),
+            Some(pidfd) => pidfd_send_signal(pidfd, signal).map_err(unpinned::refused),
+        }
     }
 
     pub(in crate::host) fn wait(&self, identity: &ProcessIdentity, at_most: Duration) -> bool {
-        let until = Instant::now().checked_add(at_most);
+        let Some(pidfd) = &self.pidfd else { return unpinned::wait(identity, at_most) };
+        let begun = Instant::now();
         loop {
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            match &self.pidfd {
-                Some(pidfd) => {
-                    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-                    // Longer than the kernel counts is as good as for ever.
-                    let left = left.and_then(|left| Timespec::try_from(left).ok());
-                    match poll(&mut fds, left.as_ref()) {
-                        Ok(0) => return false,
-                        Ok(_) => return true,
-                        Err(Errno::INTR) => {}
-                        // Out of memory: nothing is known, so the process counts as alive.
-                        Err(_) => return false,
-                    }
-                }
-                None if process::liveness(identity) == Liveness::Dead => return true,
-                None => match left {
-                    Some(Duration::ZERO) => return false,
-                    left => std::thread::sleep(left.unwrap_or(BEAT).min(BEAT)),
-                },
+            let left = at_most.saturating_sub(begun.elapsed());
+            let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+            // Longer than the kernel can count is as good as for ever.
+            match poll(&mut fds, Timespec::try_from(left).ok().as_ref()) {
+                Ok(0) => return false,
+                Ok(_) => return true,
+                Err(Errno::INTR) => {}
+                // Out of memory: nothing is known, so the process counts as alive.
+                Err(_) => return false,
             }
         }
     }

@@ -149,7 +149,7 @@ pub(in crate::host) fn describe(pids: &BTreeSet<u32>) -> BTreeMap<u32, Holder> {
         let holder = Holder {
             identity: identity(here, *pid, &stat),
             uid,
-            user: uid.and_then(|uid| names.of(uid)),
+            user: uid.map(|uid| names.of(uid).unwrap_or_else(|| uid.to_string())),
             command: command_line(*pid),
             started_at: booted.and_then(started).map(Timestamp::from_millis),
         };

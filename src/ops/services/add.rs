@@ -93,6 +93,7 @@ impl Ops {
 
     /// Removes the row of a service that could not be brought up, and gives back why.
     async fn take_back(&self, service: &Service, fault: Fault, by: &Actor) -> Fault {
+        let fault = self.refusing_control(&service.name, by, fault);
         // Also of a server that began to leave meanwhile: that may be the very reason.
         let Some(store) = self.reading_store() else { return fault };
         let now = self.now();

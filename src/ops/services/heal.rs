@@ -1,7 +1,9 @@
 //! Bringing what runs in line with what is wanted, without being asked.
 
-use crate::host;
-use crate::model::{Actor, Actual, Desired, Fault, Selection, Service};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::host::{self, BindFailure};
+use crate::model::{Actor, Actual, Desired, Fault, Port, Selection, Service, ServiceId};
 use crate::ops::context::Ops;
 use crate::ops::faults::store_fault;
 use crate::ops::live::Live;
@@ -17,12 +19,30 @@ impl Ops {
             if is_in_line(&service, live.as_ref()) {
                 continue;
             }
-            // Whoever is changing it now may be about to put it right: look again in our turn.
-            let _turn = self.turn(service.id).await;
-            let Some(service) = self.by_id(service.id).await? else { continue };
-            healed += usize::from(self.heal_one(&service, live.as_ref(), by).await?);
+            healed += usize::from(self.heal_service(service.id, by).await?.is_some());
         }
         Ok(healed)
+    }
+
+    /// The same for one service, which is returned as it is then if anything was done about it.
+    pub(in crate::ops) async fn heal_service(
+        &self,
+        id: ServiceId,
+        by: &Actor,
+    ) -> Result<Option<Service>, Fault> {
+        let Some(live) = self.live() else { return Ok(None) };
+        // Whoever is changing it now may be about to put it right: look again in our turn.
+        let _turn = self.turn(id).await;
+        let Some(service) = self.by_id(id).await? else { return Ok(None) };
+        match self.heal_one(&service, live.as_ref(), by).await? {
+            true => self.by_id(id).await,
+            false => Ok(None),
+        }
+    }
+
+    /// Inside a live server: whether what runs, what stands in the row and what is wanted agree.
+    pub(in crate::ops) fn is_in_line(&self, service: &Service) -> bool {
+        self.live().is_none_or(|live| is_in_line(service, live.as_ref()))
     }
 
     async fn heal_one(
@@ -37,9 +57,8 @@ impl Ops {
         let one = std::slice::from_ref(service);
         match (service.desired, live.counters(service.id).is_some()) {
             (Desired::Running, false) => {
-                let address = super::add::listen_address(service.bind);
-                let can_start = live.check_target(service).is_ok()
-                    && host::try_bind(address, service.port).is_ok();
+                let can_start =
+                    live.check_target(service).is_ok() && can_bind(service.bind, service.port);
                 if can_start {
                     self.run_now(one, by).await?;
                 }
@@ -59,6 +78,20 @@ impl Ops {
             }
         }
     }
+}
+
+/// Whether a proxy could listen there: on both families where no address is given.
+fn can_bind(bind: Option<IpAddr>, port: Port) -> bool {
+    let address = super::add::listen_address(bind);
+    host::try_bind(address, port).is_ok() && !is_taken(bind, port)
+}
+
+/// Whether somebody has an address that a proxy would listen on.
+pub(in crate::ops) fn is_taken(bind: Option<IpAddr>, port: Port) -> bool {
+    let both = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+    let addresses = bind.map_or_else(|| both.to_vec(), |address| vec![address]);
+    let taken = |address| matches!(host::try_bind(address, port), Err(BindFailure::InUse));
+    addresses.into_iter().any(taken)
 }
 
 fn is_in_line(service: &Service, live: &dyn Live) -> bool {

@@ -7,3 +7,5 @@ mod list;
 mod run;
 mod targets;
 mod verbs;
+
+pub(super) use heal::is_taken;

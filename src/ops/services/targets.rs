@@ -26,7 +26,9 @@ impl Ops {
         wanted.targets.insert(name.clone(), Target { url, credentials, tls });
         let is_active = wanted.active_target == *name;
         if let Some(live) = self.live() {
-            live.check_target(&Service { active_target: name.clone(), ..wanted.clone() })?;
+            let changed = Service { active_target: name.clone(), ..wanted.clone() };
+            let checked = live.check_target(&changed);
+            checked.map_err(|fault| self.refusing_control(service, by, fault))?;
         }
         let now = self.now();
         let detail = text::ops::event_target_added(name, &target.url);
@@ -75,7 +77,9 @@ impl Ops {
         let (before, _claim) = self.claim_one(service).await?;
         require(&before, name)?;
         if let Some(live) = self.live() {
-            live.check_target(&Service { active_target: name.clone(), ..before.clone() })?;
+            let changed = Service { active_target: name.clone(), ..before.clone() };
+            let checked = live.check_target(&changed);
+            checked.map_err(|fault| self.refusing_control(service, by, fault))?;
         }
         let now = self.now();
         let detail = text::ops::event_switched(&before.active_target, name);

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::model::{ServiceId, ServiceName, Target, TargetName, UpstreamTls};
 use crate::proxy::listen::bind_number;
-use crate::proxy::{Limits, Plane, PlaneSettings, ProxyHandle, ProxySpec, Upstream, ViaId};
+use crate::proxy::{
+    Control, Limits, Plane, PlaneSettings, ProxyHandle, ProxySpec, Upstream, ViaId,
+};
 
 /// Nothing on loopback takes longer, however busy the machine is.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -243,6 +245,7 @@ impl Bench {
         limits: Limits,
         workers: usize,
     ) -> Self {
+        let control = control.map(|address| Control { address, refused: Arc::new(|_, _| {}) });
         let plane = Plane::start(PlaneSettings { workers, limits, control }).unwrap();
         let listener = bind_number(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0).unwrap();
         let addr = listener.local_addrs()[0];

@@ -2,6 +2,7 @@
 
 mod error;
 mod stream;
+mod tls;
 mod wire;
 
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ use url::Url;
 pub use error::ClientError;
 use error::{Call, classify};
 pub use stream::{ActionProgress, EventStream, ServiceProgress, ShutdownStream};
+pub use tls::ServerTrust;
 use wire::Wire;
 
 use super::beat::Beat;
@@ -40,6 +42,7 @@ pub struct Client {
     timeout: Duration,
     server: ServerView,
     phase: Phase,
+    is_limited: bool,
 }
 
 impl Client {
@@ -49,23 +52,59 @@ impl Client {
     /// # Errors
     /// [`ClientError`], by whether somebody is there.
     pub async fn connect(url: &str, timeout: Duration) -> Result<Self, ClientError> {
+        Self::connect_trusting(url, &ServerTrust::default(), timeout).await
+    }
+
+    /// The same, where the certificate of an `https://` server is checked against `trust` too.
+    ///
+    /// # Errors
+    /// As those of [`Client::connect`]; a CA file that is of no use, a certificate that is not
+    /// trusted.
+    pub async fn connect_trusting(
+        url: &str,
+        trust: &ServerTrust,
+        timeout: Duration,
+    ) -> Result<Self, ClientError> {
         let origin = origin(url)?;
         let greeting = async {
-            let wire = wire::connect(&origin).await?;
+            let wire = wire::connect(&origin, trust).await?;
             let origin = origin.uri().map_err(|reason| bad_url(url, reason))?;
             let mut calls = ControlClient::with_origin(wire.clone(), origin)
                 .max_decoding_message_size(MAX_ANSWER);
             let answer = calls.get_server(pb::GetServerRequest {}).await;
             let said = answer.map_err(|status| classify(&status, &wire, Call::First))?.into_inner();
+            let is_limited = said.limited;
             let server = said.server.answered("server").and_then(ServerView::try_from)?;
             let phase = Phase::read(said.phase, "phase")?;
-            Ok(Self { calls, wire, timeout, server, phase })
+            Ok(Self { calls, wire, timeout, server, phase, is_limited })
         };
         let greeting = tokio::time::timeout(timeout, greeting).await;
         greeting.unwrap_or(Err(ClientError::Unresponsive { after: timeout }))
     }
 
-    /// The server, as it said when the connection was made.
+    /// Whether the server does not know the caller well enough: it refuses changes, or every call,
+    /// until [`Client::authorize`] has shown it a token. Who may not even read has been told its
+    /// state and the UUID of its database, and nothing else.
+    pub fn is_limited(&self) -> bool {
+        self.is_limited
+    }
+
+    /// Sends `token` with every call from now on, and asks again who the server is. Only for a
+    /// server whose database was seen to be the right one.
+    ///
+    /// # Errors
+    /// [`ClientError`]: also when the token is not the server's.
+    pub async fn authorize(&mut self, token: &str) -> Result<(), ClientError> {
+        self.wire.authorize(token);
+        let request = pb::GetServerRequest {};
+        let said = self.calls.clone().get_server(request).await_within(self, "GetServer").await?;
+        self.is_limited = said.limited;
+        self.server = said.server.answered("server").and_then(ServerView::try_from)?;
+        self.phase = Phase::read(said.phase, "phase")?;
+        Ok(())
+    }
+
+    /// The server, as it said when it was asked last.
     pub fn server(&self) -> &ServerView {
         &self.server
     }
@@ -226,7 +265,7 @@ impl Client {
         request.beat_ms = self.beat();
         let mut calls = self.calls.clone();
         let updates = calls.kill_ports(request).await_within(self, "KillPorts").await?;
-        stream::report(self.updates(updates, "KillPorts"), |sign| hear(sign)).await
+        stream::report(self.updates(updates, "KillPorts"), hear).await
     }
 
     /// Removes what unclean ends left; `hear` learns how far it is meanwhile.
@@ -239,7 +278,7 @@ impl Client {
         request.beat_ms = self.beat();
         let mut calls = self.calls.clone();
         let updates = calls.cleanup(request).await_within(self, "Cleanup").await?;
-        stream::report(self.updates(updates, "Cleanup"), |sign| hear(sign)).await
+        stream::report(self.updates(updates, "Cleanup"), hear).await
     }
 
     /// The leases of `which`.
@@ -347,6 +386,7 @@ struct Origin {
     /// Name or address, an IPv6 address without its brackets.
     host: String,
     port: u16,
+    is_tls: bool,
 }
 
 impl Origin {
@@ -356,7 +396,11 @@ impl Origin {
             false => self.host.clone(),
         };
         let authority = format!("{host}:{}", self.port);
-        Uri::builder().scheme("http").authority(authority).path_and_query("/").build()
+        Uri::builder()
+            .scheme(if self.is_tls { "https" } else { "http" })
+            .authority(authority)
+            .path_and_query("/")
+            .build()
     }
 }
 
@@ -370,16 +414,18 @@ fn origin(text: &str) -> Result<Origin, ClientError> {
         // Not quoted: it may hold a password.
         return Err(bad_url("***", "user name and password do not belong into it"));
     }
-    if url.scheme() != "http" {
-        return Err(bad_url(text, format!("the scheme `{}` is not http", url.scheme())));
+    if !matches!(url.scheme(), "http" | "https") {
+        let reason = format!("the scheme `{}` is neither http nor https", url.scheme());
+        return Err(bad_url(text, reason));
     }
+    let is_tls = url.scheme() == "https";
     if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
         return Err(bad_url(text, "there is more after the port"));
     }
     let host = url.host_str().ok_or_else(|| bad_url(text, "it has no host"))?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let port = url.port_or_known_default().filter(|port| *port != 0);
-    Ok(Origin { host, port: port.ok_or_else(|| bad_url(text, "its port is 0"))? })
+    Ok(Origin { host, is_tls, port: port.ok_or_else(|| bad_url(text, "its port is 0"))? })
 }
 
 #[cfg(test)]

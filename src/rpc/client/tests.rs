@@ -127,7 +127,7 @@ fn greeting() -> Router {
             database_uuid: Some("u-u-i-d".to_owned()),
         };
         let phase = pb::Phase::Ready.into();
-        Ok(pb::GetServerResponse { api_version: 1, server: Some(server), phase })
+        Ok(pb::GetServerResponse { api_version: 1, server: Some(server), phase, limited: false })
     })
 }
 
@@ -358,7 +358,7 @@ async fn what_is_no_control_url_is_refused_before_any_connection() {
     for url in [
         "",
         "127.0.0.1:3000",
-        "https://127.0.0.1:3000",
+        "ftp://127.0.0.1:3000",
         "http://127.0.0.1:3000/x",
         "http://127.0.0.1:3000?x",
         "http://127.0.0.1:0",
@@ -373,8 +373,25 @@ async fn what_is_no_control_url_is_refused_before_any_connection() {
         ("http://127.0.0.1:3000", "http://127.0.0.1:3000/"),
         ("http://[::1]:3000/", "http://[::1]:3000/"),
         ("http://localhost", "http://localhost:80/"),
+        ("https://localhost", "https://localhost:443/"),
     ] {
         let made = origin(url).map(|origin| origin.uri().map(|uri| uri.to_string()));
         assert!(matches!(&made, Ok(Ok(made)) if made == uri), "{url}: {uri}");
     }
+}
+
+#[tokio::test]
+async fn no_credential_is_sent_before_it_is_known_to_whom() {
+    let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let hear = std::sync::Arc::clone(&heard);
+    let router = greeting().layer(axum::middleware::map_request(move |request: Request| {
+        let sent = request.headers().get("authorization").map(|value| value.as_bytes().to_vec());
+        hear.lock().unwrap_or_else(|e| e.into_inner()).push(sent);
+        async move { request }
+    }));
+    let (_tasks, url) = served(router).await;
+    let mut client = connected(&url).await;
+    client.authorize("s3cret").await.unwrap_or_else(|e| panic!("{e}"));
+    let heard = heard.lock().unwrap_or_else(|e| e.into_inner());
+    assert_eq!(*heard, [None, Some(b"Bearer s3cret".to_vec())]);
 }

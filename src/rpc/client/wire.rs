@@ -5,24 +5,25 @@
 //! kept, and tells a server that leaves from a listener that never was one.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::{fmt, io};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 use http_body_util::combinators::MapFrame;
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tower::Service;
 
-use super::{ClientError, Origin};
+use super::{ClientError, Origin, ServerTrust};
 use crate::model::{Fault, FaultKind};
 use crate::text::{self, Message};
 
@@ -39,10 +40,12 @@ type First = Arc<Mutex<Vec<u8>>>;
 pub(super) struct Wire {
     send: SendRequest<tonic::body::Body>,
     first: First,
+    /// What every call is sent with, once it is known to whom.
+    authorization: Arc<OnceLock<HeaderValue>>,
 }
 
 /// Connects to `origin`. The caller bounds the time.
-pub(super) async fn connect(origin: &Origin) -> Result<Wire, ClientError> {
+pub(super) async fn connect(origin: &Origin, trust: &ServerTrust) -> Result<Wire, ClientError> {
     let unresolved = |error: io::Error| {
         let message = text::control::control_host_unresolved(&origin.host);
         Fault::caused(FaultKind::Unavailable, message, &error)
@@ -52,6 +55,21 @@ pub(super) async fn connect(origin: &Origin) -> Result<Wire, ClientError> {
     let stream = TcpStream::connect(addresses.as_slice()).await.map_err(|e| refused(origin, &e))?;
     // Best effort: without it a small request may wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
+    if !origin.is_tls {
+        return begin(stream).await;
+    }
+    let connector = trust.connector()?;
+    let name = ServerName::try_from(origin.host.clone())
+        .map_err(|error| super::bad_url(&origin.host, error))?;
+    let stream = connector.connect(name, stream).await.map_err(|e| unsecured(origin, &e))?;
+    begin(stream).await
+}
+
+/// HTTP/2 on a connection.
+async fn begin<S>(stream: S) -> Result<Wire, ClientError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let first = First::default();
     let io = TokioIo::new(Listening { stream, first: Arc::clone(&first) });
     let handshake = http2::Builder::new(TokioExecutor::new())
@@ -64,7 +82,22 @@ pub(super) async fn connect(origin: &Origin) -> Result<Wire, ClientError> {
         let _ = connection.await;
     };
     hyper::rt::Executor::execute(&TokioExecutor::new(), drive);
-    Ok(Wire { send, first })
+    Ok(Wire { send, first, authorization: Arc::default() })
+}
+
+/// Why there is no TLS: whom to believe is not decided by falling back.
+fn unsecured(origin: &Origin, error: &io::Error) -> ClientError {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::BrokenPipe => ClientError::GoingAway,
+        _ => {
+            let at = format!("{}:{}", origin.host, origin.port);
+            let message = text::access::server_tls_failed(at, error);
+            ClientError::Fault(Fault::new(FaultKind::Unavailable, message))
+        }
+    }
 }
 
 fn refused(origin: &Origin, error: &io::Error) -> ClientError {
@@ -83,6 +116,15 @@ fn refused(origin: &Origin, error: &io::Error) -> ClientError {
 }
 
 impl Wire {
+    /// Sends this token from now on. The first one stands.
+    pub(super) fn authorize(&self, token: &str) {
+        // A token that no field may hold opens nothing anyway.
+        if let Ok(mut value) = HeaderValue::try_from(format!("Bearer {token}")) {
+            value.set_sensitive(true);
+            let _ = self.authorization.set(value);
+        }
+    }
+
     /// What the listener speaks instead of HTTP/2, if it has said anything else.
     pub(super) fn other_protocol(&self) -> Option<Message> {
         other_protocol(&self.first.lock().unwrap_or_else(PoisonError::into_inner))
@@ -93,6 +135,10 @@ fn other_protocol(first: &[u8]) -> Option<Message> {
     // A server's first frame is SETTINGS, type 4 (RFC 9113 section 3.4), and it is short.
     if first.is_empty() || matches!(first, [0, _, _, 4, ..] | [0] | [0, _] | [0, _, _]) {
         return None;
+    }
+    // An alert or a handshake of TLS (RFC 8446 section 5.1).
+    if matches!(first, [0x15 | 0x16, 3, ..]) {
+        return Some(text::access::listener_tls());
     }
     // Some web servers answer what they cannot parse with a page and no head.
     if first.starts_with(b"HTTP/") || first.trim_ascii_start().starts_with(b"<") {
@@ -129,7 +175,10 @@ impl Service<http::Request<tonic::body::Body>> for Wire {
         self.send.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
+    fn call(&mut self, mut request: http::Request<tonic::body::Body>) -> Self::Future {
+        if let Some(value) = self.authorization.get() {
+            request.headers_mut().insert(AUTHORIZATION, value.clone());
+        }
         let answer = self.send.send_request(request);
         Box::pin(async move {
             let (mut head, body) = answer.await?.into_parts();
@@ -171,12 +220,12 @@ fn is_base64(text: &[u8]) -> bool {
 }
 
 /// A socket that keeps the first bytes it hears.
-struct Listening {
-    stream: TcpStream,
+struct Listening<S> {
+    stream: S,
     first: First,
 }
 
-impl AsyncRead for Listening {
+impl<S: AsyncRead + Unpin> AsyncRead for Listening<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -193,7 +242,7 @@ impl AsyncRead for Listening {
     }
 }
 
-impl AsyncWrite for Listening {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Listening<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -254,6 +303,7 @@ mod tests {
         assert_eq!(code(b"HTTP/1.1 400 Bad Request\r\n"), Some("listener-http1"));
         assert_eq!(code(b"<!DOCTYPE HTML>\n<html"), Some("listener-http1"));
         assert_eq!(code(b"SSH-2.0-OpenSSH_9\r\n"), Some("listener-other"));
+        assert_eq!(code(&[0x15, 3, 3, 0, 2, 2, 10]), Some("listener-tls"));
         let ssh = other_protocol(b"SSH-2.0-x\x1b[2J\r\n").map(|message| message.to_string());
         assert!(ssh.is_some_and(|words| words.contains("SSH-2.0-x") && !words.contains('\x1b')));
     }

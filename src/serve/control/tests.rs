@@ -150,7 +150,8 @@ async fn idle_and_half_spoken_connections_do_not_hold_a_stop() {
 
 #[tokio::test]
 async fn a_handler_sees_who_calls() {
-    let route = get(|Extension(Peer(peer)): Extension<Peer>| async move { format!("<{peer}>") });
+    let route =
+        get(|Extension(caller): Extension<Caller>| async move { format!("<{}>", caller.peer) });
     let server = running(bound().await, Router::new().route("/", route));
     let mut stream = connect(server.address).await;
     ask(&mut stream, "/").await;

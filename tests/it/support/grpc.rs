@@ -17,6 +17,7 @@ pub struct Grpc {
     runtime: Runtime,
     sender: SendRequest<Full<Bytes>>,
     address: SocketAddr,
+    token: Option<String>,
 }
 
 /// What came of a call.
@@ -39,7 +40,12 @@ impl Grpc {
             runtime.handle().spawn(connection);
             sender
         });
-        Self { runtime, sender, address }
+        Self { runtime, sender, address, token: None }
+    }
+
+    /// The same, with this bearer token in every call.
+    pub fn with_token(self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self }
     }
 
     /// Calls `/package.Service/Method` with one encoded message and reads the answer to its end.
@@ -49,14 +55,16 @@ impl Grpc {
         frame.put_u8(0);
         frame.put_u32(u32::try_from(message.len()).expect("a small message"));
         frame.put_slice(message);
-        let request = Request::builder()
+        let mut request = Request::builder()
             .version(Version::HTTP_2)
             .method("POST")
             .uri(format!("http://{}{path}", self.address))
             .header("content-type", "application/grpc")
-            .header("te", "trailers")
-            .body(Full::new(frame.freeze()))
-            .expect("a request");
+            .header("te", "trailers");
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(Full::new(frame.freeze())).expect("a request");
         let asked = async {
             let response = self.sender.send_request(request).await.expect("an answer");
             let (head, body) = response.into_parts();

@@ -1,7 +1,9 @@
 //! HTTP/2 and TLS, where hyper speaks for the test on both sides.
 
 use std::convert::Infallible;
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
@@ -28,6 +30,8 @@ pub fn runtime() -> Runtime {
 pub struct TlsIdentity {
     /// PEM of the authority, for `--ca`.
     pub ca_pem: String,
+    chain_pem: String,
+    key_pem: String,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
@@ -45,7 +49,19 @@ impl TlsIdentity {
         let leaf = rcgen::CertificateParams::new(names).expect("parameters");
         let leaf = leaf.signed_by(&key, &issuer).expect("a certificate");
         let der = PrivateKeyDer::try_from(key.serialize_der()).expect("a private key");
-        Self { ca_pem, chain: vec![leaf.der().clone()], key: der }
+        let (chain_pem, key_pem) = (leaf.pem(), key.serialize_pem());
+        Self { ca_pem, chain_pem, key_pem, chain: vec![leaf.der().clone()], key: der }
+    }
+
+    /// Writes certificate chain, key and authority into `dir`; their paths, in this order.
+    #[track_caller]
+    pub fn write(&self, dir: &Path) -> [String; 3] {
+        let all = [("chain", &self.chain_pem), ("key", &self.key_pem), ("ca", &self.ca_pem)];
+        all.map(|(name, pem)| {
+            let path = dir.join(format!("{name}.pem"));
+            fs::write(&path, pem).expect("a PEM file");
+            path.to_string_lossy().into_owned()
+        })
     }
 
     fn acceptor(&self, alpn: &[&str]) -> TlsAcceptor {

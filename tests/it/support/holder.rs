@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 use socket2::{Domain, Socket, Type};
 
@@ -33,6 +33,8 @@ pub enum Listen {
 /// A process that listens on ports, ended by its drop at the latest.
 pub struct Holder {
     child: Child,
+    /// Kept open, so that whatever else it says has somewhere to go.
+    _words: BufReader<ChildStdout>,
     /// The process that shares its socket, if there is one.
     sharer: Option<u32>,
     ended: Option<ExitStatus>,
@@ -76,7 +78,7 @@ impl Holder {
             assert!(read > 0, "the holder of {ports:?} ended before it was ready");
         }
         let said = line.split(READY).nth(1).unwrap_or_default();
-        Self { child, sharer: said.trim().parse().ok(), ended: None }
+        Self { child, _words: out, sharer: said.trim().parse().ok(), ended: None }
     }
 
     pub fn pid(&self) -> u32 {

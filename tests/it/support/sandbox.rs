@@ -68,18 +68,24 @@ impl Pmctl {
 
     /// Run by somebody without special rights, whoever runs the tests.
     pub fn as_ordinary_user() -> Self {
-        let mut pmctl = Self::new();
-        if is_root() {
-            pmctl.uid = Some(NOBODY);
-            give_away(pmctl.dir.path());
-            // The program may lie where `nobody` cannot reach it. It stays root's: a link given away
-            // would give the original away too.
-            let program = pmctl.dir.path().join("pmctl");
-            if fs::hard_link(&pmctl.program, &program).is_err() {
-                fs::copy(&pmctl.program, &program).expect("a copy of the program");
-            }
-            pmctl.program = program;
+        match is_root() {
+            true => Self::as_user(NOBODY),
+            false => Self::new(),
         }
+    }
+
+    /// Run by the user of that number, which only root can do.
+    pub fn as_user(uid: u32) -> Self {
+        let mut pmctl = Self::new();
+        pmctl.uid = Some(uid);
+        give_away(pmctl.dir.path(), uid);
+        // The program may lie where `nobody` cannot reach it. It stays root's: a link given away
+        // would give the original away too.
+        let program = pmctl.dir.path().join("pmctl");
+        if fs::hard_link(&pmctl.program, &program).is_err() {
+            fs::copy(&pmctl.program, &program).expect("a copy of the program");
+        }
+        pmctl.program = program;
         pmctl
     }
 
@@ -122,8 +128,8 @@ impl Pmctl {
     pub fn write_config(&self, text: &str) {
         let path = self.work().join("pmctl.toml");
         fs::write(&path, text).expect("pmctl.toml");
-        if self.uid.is_some() {
-            give_away(&path);
+        if let Some(uid) = self.uid {
+            give_away(&path, uid);
         }
     }
 
@@ -248,12 +254,12 @@ impl Pmctl {
     }
 }
 
-/// Hands a file or folder, and what is in it, to `nobody`.
-fn give_away(path: &Path) {
-    chown(path, Some(NOBODY), Some(NOBODY)).expect("chown to nobody");
+/// Hands a file or folder, and what is in it, to a user.
+fn give_away(path: &Path, uid: u32) {
+    chown(path, Some(uid), Some(uid)).expect("chown to another user");
     if path.is_dir() {
         for entry in fs::read_dir(path).expect("a folder") {
-            give_away(&entry.expect("an entry").path());
+            give_away(&entry.expect("an entry").path(), uid);
         }
     }
 }

@@ -140,6 +140,11 @@ impl Server {
         fs::read_to_string(&self.stderr).unwrap_or_default()
     }
 
+    /// Both streams in one text.
+    pub fn all_output(&self) -> String {
+        format!("{}\n{}", self.stdout(), self.stderr())
+    }
+
     pub fn stdout(&self) -> String {
         fs::read_to_string(&self.stdout).unwrap_or_default()
     }
