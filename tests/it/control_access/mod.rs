@@ -74,9 +74,15 @@ fn a_foreign_page_and_a_foreign_host_are_refused_and_recorded() {
         let actor = event["actor"].as_str().expect("an actor");
         assert!(actor.ends_with(&format!(" uid {uid}")), "{event:#}");
     }
+    // What was tried next is another thing that was tried.
+    for (method, path) in [("POST", "/api/ports/8080/kill?force=true"), ("POST", "/api/cleanup")] {
+        ask(&server, method, path, "Host: second.example\r\n");
+        let subject = format!("{method} {}", path.split('?').next().unwrap_or_default());
+        refusal(&pmctl, &["second.example", &subject]);
+    }
     // Once more a hundred times is not a hundred events.
     for _ in 0..100 {
-        ask(&server, "GET", "/api/status", "Host: rebound.example\r\n");
+        ask(&server, "POST", "/api/services", "Host: rebound.example\r\n");
     }
     pmctl.add("marker", free_port(), "http://127.0.0.1:9");
     let events = pmctl.json(&["events", "-n", "1000"]).to_string();
