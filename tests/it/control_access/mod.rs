@@ -264,6 +264,30 @@ fn the_command_line_of_a_user_whose_socket_proves_nothing_sends_the_token_by_its
 }
 
 #[test]
+#[cfg_attr(not(built_by_root), ignore = "needs root, to be other users of the machine")]
+fn the_token_is_not_shown_to_a_strangers_server_that_says_it_is_of_this_database() {
+    let (pmctl, stranger) = (Pmctl::as_user(65_532), Pmctl::as_user(STRANGER));
+    let server = pmctl.serve();
+    server.stop();
+    // Whoever asked the server once knows the UUID: a copy of the database says the same.
+    let copy = stranger.database();
+    let folder = copy.parent().expect("its folder");
+    fs::create_dir_all(folder).expect("a folder");
+    fs::copy(pmctl.database(), &copy).expect("a copy");
+    for path in [folder, &copy] {
+        std::os::unix::fs::chown(path, Some(STRANGER), Some(STRANGER)).expect("chown");
+    }
+    let theirs = stranger.serve();
+    let ask = ["--server", &theirs.url(), "service", "list"];
+    let server = pmctl.serve();
+    assert_eq!(pmctl.fails_json(5, &ask)["code"], "unauthorized", "their socket is a stranger's");
+    server.kill_hard();
+    assert!(token_path(&pmctl).exists(), "left by a server that was killed");
+    assert_eq!(pmctl.fails_json(5, &ask)["code"], "unauthorized", "nobody here made that token");
+    theirs.stop();
+}
+
+#[test]
 fn a_target_that_is_the_control_port_is_refused_and_recorded() {
     let pmctl = Pmctl::new();
     let server = pmctl.serve();
