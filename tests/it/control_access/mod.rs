@@ -381,6 +381,10 @@ fn no_credential_is_in_any_answer_event_or_log() {
         r#"{"name":"x","port":1,"targets":{"a":"ftp://ann:s3cret@b"}}"#,
         r#"{"name":"x","port":1,"targets":{"a":"http://ann:s3cret@b:99999"}}"#,
         r#"{"name":"x","port":1,"targets":{"a":"http://ann:s3cret@b/?q"}}"#,
+        // Written as it is, the password ends the host and the URL is a wrong one.
+        r#"{"name":"x","port":1,"targets":{"a":"http://ann:s3cret#1@b"}}"#,
+        r#"{"name":"x","port":1,"targets":{"a":"http://ann:s3cret/1@b"}}"#,
+        r#"{"name":"x","port":1,"targets":{"a":"http://ann:8080?s3cret@b"}}"#,
         r#"{"name":"x","port":1,"targets":"http://ann:s3cret@b"}"#,
         r#"{"name":"x","port":"http://ann:s3cret@b","targets":{}}"#,
     ];
