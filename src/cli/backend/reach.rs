@@ -10,9 +10,7 @@ use crate::host;
 use crate::model::{Fault, FaultKind, Phase, ServerState};
 use crate::ops::{DirectFacts, store_fault};
 use crate::rpc::{Client, ClientError, ServerTrust};
-use crate::store::{
-    HolderKind, Location, LockHolder, Owner, Store, control_certificate, owner,
-};
+use crate::store::{HolderKind, Location, LockHolder, Owner, Store, control_certificate, owner};
 use crate::text::{self, Message};
 
 /// Where a server listens that nobody told otherwise.
@@ -265,7 +263,8 @@ impl<'a> Reach<'a> {
         };
         let error = match self.connect(&url, self.settings.timeout).await {
             Ok(client) => match self.judge(client, &url, origin, &owner).await? {
-                Judged::Ours(client, is_same) => match self.introduced(client, &url, is_same).await {
+                Judged::Ours(client, is_same) => match self.introduced(client, &url, is_same).await
+                {
                     Ok(client) => return Ok(Found::Server(client)),
                     Err(error) => error,
                 },
