@@ -47,6 +47,9 @@ const SECRET: &[&str] = &[
     "authorization",
 ];
 
+/// Words that say it only as a whole: a `compass` is none.
+const SHORT: &[&str] = &["pass", "pwd", "jwt"];
+
 /// The word as it may be shown, and whether the one after it is its secret value.
 fn masked_word(word: &str) -> (String, bool) {
     let word = without_users(word);
@@ -71,7 +74,8 @@ fn masked_word(word: &str) -> (String, bool) {
 
 fn is_secret(name: &str) -> bool {
     let name = name.to_lowercase();
-    SECRET.iter().any(|part| name.contains(part))
+    let mut words = name.split(|c: char| !c.is_alphanumeric());
+    (SECRET.iter().any(|part| name.contains(part)) || words.any(|word| SHORT.contains(&word)))
         && !name.ends_with("-file")
         && !name.ends_with("_file")
 }
@@ -101,6 +105,8 @@ mod tests {
             ),
             ("app --token abc --port 80", "app --token *** --port 80"),
             ("app --api-key=abc", "app --api-key=***"),
+            ("app --db-pass abc -Ddb.pwd=x", "app --db-pass *** -Ddb.pwd=***"),
+            ("app --compass north --bypass=no", "app --compass north --bypass=no"),
             ("DB_PASSWORD=x app", "DB_PASSWORD=*** app"),
             ("curl -H Authorization: Bearer abc", "curl -H Authorization: *** ***"),
             ("app postgres://ann:pw@db/x?a=b", "app postgres://***@db/x?a=b"),

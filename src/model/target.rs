@@ -168,9 +168,15 @@ pub struct UpstreamTls {
     pub insecure: bool,
 }
 
+<<<<<<< HEAD
 /// The text with everything between `://` and the last `@` of the authority masked, so that a
 /// refused URL can be quoted.
 pub(super) fn redact(text: &str) -> String {
+=======
+/// The text with everything between `://` and the last `@` masked, so that a refused URL can be
+/// quoted: a password that holds a `/`, `?` or `#` as it is makes the URL a wrong one.
+fn redact(text: &str) -> String {
+>>>>>>> main
     let Some((scheme, rest)) = text.split_once("://") else {
         // `user:secret@host` without a scheme may hold a password too.
         return match text.rsplit_once('@') {
@@ -178,9 +184,8 @@ pub(super) fn redact(text: &str) -> String {
             None => text.to_owned(),
         };
     };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..end].rfind('@') {
-        Some(at) => format!("{scheme}://***@{}", &rest[at + 1..]),
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://***@{host}"),
         None => text.to_owned(),
     }
 }

@@ -142,6 +142,7 @@ pub fn token_file_fault(error: &TokenFileError) -> Fault {
     let message = match error {
         TokenFileError::Unreadable { path, .. } => text::access::token_unreadable(path.display()),
         TokenFileError::TooOpen { path } => text::access::token_too_open(path.display()),
+        TokenFileError::Foreign { path } => text::access::token_foreign(path.display()),
         TokenFileError::NoToken { path } => {
             text::access::token_unusable(path.display(), LEAST_TOKEN)
         }

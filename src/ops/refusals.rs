@@ -13,10 +13,11 @@ use crate::text::Message;
 
 /// The same refusal is written once within this time, and all bounds below count within it.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Refusals written of one address and user, so that it cannot push the others' out.
-const OF_ONE: usize = 16;
+/// Refusals written of one user, or of one address where the user is not known, so that nobody can
+/// push the others' out.
+const OF_ONE: usize = 32;
 /// Refusals written in all.
-const OF_ALL: usize = 128;
+const OF_ALL: usize = 256;
 /// Characters of what was asked, and of what tells two refusals apart, that are kept.
 const LONGEST: usize = 200;
 
@@ -41,9 +42,29 @@ pub struct Refusal {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Kind {
     code: &'static str,
-    ip: Option<IpAddr>,
-    uid: Option<u32>,
+    party: Party,
+    /// Whoever was refused a look and then tries to kill has tried two things.
+    subject: String,
     about: String,
+}
+
+/// Who counts as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Party {
+    /// A user of this machine, who has all its loopback addresses to call from.
+    User(u32),
+    Address(IpAddr),
+    DataPlane,
+}
+
+impl Party {
+    fn of(ip: Option<IpAddr>, uid: Option<u32>) -> Self {
+        match (uid, ip) {
+            (Some(uid), _) => Self::User(uid),
+            (None, Some(ip)) => Self::Address(ip),
+            (None, None) => Self::DataPlane,
+        }
+    }
 }
 
 /// Which refusals of late were written. Bounded by [`OF_ALL`].
@@ -54,7 +75,7 @@ impl Written {
     /// Whether a refusal of `kind` at `now` is to be written; notes it if so.
     fn admit(&mut self, kind: Kind, now: Instant) -> bool {
         self.0.retain(|_, at| now.saturating_duration_since(*at) < WINDOW);
-        let of_it = self.0.keys().filter(|k| (k.ip, k.uid) == (kind.ip, kind.uid)).count();
+        let of_it = self.0.keys().filter(|written| written.party == kind.party).count();
         if self.0.contains_key(&kind) || of_it >= OF_ONE || self.0.len() >= OF_ALL {
             return false;
         }
@@ -78,7 +99,9 @@ impl Ops {
     pub fn record_refusal(&self, refusal: Refusal) {
         let (Some(live), Some(store)) = (self.live(), self.reading_store()) else { return };
         let Refusal { subject, actor, ip, uid, about, message } = refusal;
-        let kind = Kind { code: message.code(), ip, uid, about: shown(&about) };
+        let (subject, about) = (shown(&subject), shown(&about));
+        let party = Party::of(ip, uid);
+        let kind = Kind { code: message.code(), party, subject: subject.clone(), about };
         let is_new = {
             let mut written = self.refusals().lock().unwrap_or_else(PoisonError::into_inner);
             written.admit(kind, Instant::now())
@@ -89,7 +112,7 @@ impl Ops {
         let event = NewEvent {
             at: self.now(),
             action: EventAction::Refused,
-            subject: shown(&subject),
+            subject,
             actor,
             outcome: Outcome::Refused,
             detail: Some(message),
@@ -137,8 +160,9 @@ mod tests {
     use super::*;
 
     fn kind(ip: u8, about: usize) -> Kind {
-        let ip = Some(IpAddr::from([127, 0, 0, ip]));
-        Kind { code: "host-not-allowed", ip, uid: None, about: about.to_string() }
+        let party = Party::of(Some(IpAddr::from([127, 0, 0, ip])), None);
+        let subject = "GET /".to_owned();
+        Kind { code: "host-not-allowed", party, subject, about: about.to_string() }
     }
 
     #[test]
@@ -148,6 +172,8 @@ mod tests {
         assert!(!written.admit(kind(1, 1), start + WINDOW / 2));
         assert!(written.admit(kind(1, 2), start), "another host");
         assert!(written.admit(kind(2, 1), start), "another caller");
+        let kill = Kind { subject: "POST /api/ports/8080/kill".to_owned(), ..kind(1, 1) };
+        assert!(written.admit(kill, start), "another request");
         assert!(written.admit(kind(1, 1), start + WINDOW));
     }
 
@@ -157,11 +183,22 @@ mod tests {
         let flood = (0..10_000).filter(|about| written.admit(kind(1, *about), now)).count();
         assert_eq!(flood, OF_ONE);
         assert!(written.admit(kind(2, 0), now), "somebody else");
-        let all = (3..=255).flat_map(|ip| (0..20).map(move |about| (ip, about)));
+        let all = (3..=255).flat_map(|ip| (0..OF_ONE).map(move |about| (ip, about)));
         let all = all.filter(|(ip, about)| written.admit(kind(*ip, *about), now)).count();
         assert_eq!(all + OF_ONE + 1, OF_ALL);
         assert!(written.0.len() <= OF_ALL);
         assert!(written.admit(kind(1, 0), now + WINDOW), "a minute later");
+    }
+
+    #[test]
+    fn a_user_is_one_whatever_address_it_calls_from() {
+        let (mut written, now) = (Written::default(), Instant::now());
+        let from = |ip: u8| {
+            let party = Party::of(Some(IpAddr::from([127, 0, 0, ip])), Some(1000));
+            Kind { party, ..kind(ip, ip.into()) }
+        };
+        let flood = (1..=255).filter(|ip| written.admit(from(*ip), now)).count();
+        assert_eq!(flood, OF_ONE);
     }
 
     #[test]

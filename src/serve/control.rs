@@ -30,6 +30,9 @@ use crate::text;
 
 /// Open connections at most; more wait in the accept queue.
 const MAX_CONNECTIONS: usize = 512;
+/// Of those, connections whose socket does not prove that the server knows its user. Further ones are
+/// closed: nobody else on the machine or the network can make the server seem hung to its own user.
+const MAX_STRANGERS: usize = MAX_CONNECTIONS / 2;
 /// How long a connection may take to say its first whole request head, and an HTTP/1 connection
 /// each further one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -100,6 +103,7 @@ pub struct ControlListener {
     listener: TcpListener,
     address: SocketAddr,
     head_timeout: Duration,
+    strangers: usize,
     introduce: Introduce,
     tls: Option<TlsAcceptor>,
 }
@@ -123,7 +127,8 @@ impl ControlListener {
             // Until somebody says who is who, nobody is.
             let introduce: Introduce =
                 Arc::new(|_, _| Standing::Unknown { why: Unproven::Invisible });
-            Ok(Self { listener, address, head_timeout: HEAD_TIMEOUT, introduce, tls: None })
+            let (head_timeout, strangers) = (HEAD_TIMEOUT, MAX_STRANGERS);
+            Ok(Self { listener, address, head_timeout, strangers, introduce, tls: None })
         };
         bound.await.map_err(|source: io::Error| match source.kind() {
             io::ErrorKind::AddrInUse => ControlBindError::Taken { address, source },
@@ -162,8 +167,7 @@ impl ControlListener {
     /// had arrived are served, and calls under way go on in what is returned. Dropping this future
     /// closes every connection.
     pub async fn run(self, router: Router, stop: impl Future<Output = ()>) -> RemainingCalls {
-        let Self { listener, head_timeout, introduce, tls, .. } = self;
-        let calls = Calls::new(router, head_timeout, introduce, tls);
+        let (listener, calls) = Calls::of(self, router);
         let remaining = calls.remaining();
         let mut stop = pin!(stop);
         tokio::select! {
@@ -221,28 +225,27 @@ struct Calls {
     tls: Option<TlsAcceptor>,
     stage: Arc<watch::Sender<Stage>>,
     permits: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
     tracker: TaskTracker,
     /// Cancelled: drop everything.
     cut: CancellationToken,
 }
 
 impl Calls {
-    fn new(
-        router: Router,
-        head_timeout: Duration,
-        introduce: Introduce,
-        tls: Option<TlsAcceptor>,
-    ) -> Self {
-        Self {
+    fn of(listener: ControlListener, router: Router) -> (TcpListener, Self) {
+        let ControlListener { listener, head_timeout, strangers, introduce, tls, .. } = listener;
+        let calls = Self {
             router,
             head_timeout,
             introduce,
             tls,
             stage: Arc::new(watch::Sender::new(Stage::Open)),
             permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            strangers: Arc::new(Semaphore::new(strangers)),
             tracker: TaskTracker::new(),
             cut: CancellationToken::new(),
-        }
+        };
+        (listener, calls)
     }
 
     fn remaining(&self) -> RemainingCalls {
@@ -260,6 +263,7 @@ impl Calls {
             builder: builder(executor, self.head_timeout),
             head_timeout: self.head_timeout,
             stage: self.stage.subscribe(),
+            strangers: Arc::clone(&self.strangers),
         };
         let (introduce, tls) = (Arc::clone(&self.introduce), self.tls.clone());
         let connection = async move {
@@ -348,6 +352,7 @@ struct Connection {
     builder: auto::Builder<Executor>,
     head_timeout: Duration,
     stage: watch::Receiver<Stage>,
+    strangers: Arc<Semaphore>,
 }
 
 impl Connection {
@@ -366,6 +371,13 @@ impl Connection {
         let asked = tokio::task::spawn_blocking(move || introduce(local, peer));
         let Ok(standing) = asked.await else { return };
         let caller = Caller { peer, local, standing };
+        let _room = match standing {
+            Standing::Trusted { .. } => None,
+            Standing::Unknown { .. } | Standing::OwnSocket => {
+                let Ok(room) = Arc::clone(&self.strangers).try_acquire_owned() else { return };
+                Some(room)
+            }
+        };
         let Some(tls) = tls else { return self.serve(stream, caller).await };
         let mut handshake = pin!(tls.accept(stream));
         let mut deadline = pin!(sleep(self.head_timeout));
@@ -390,7 +402,7 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { router, builder, head_timeout, mut stage } = self;
+        let Self { router, builder, head_timeout, mut stage, .. } = self;
         let asked = Arc::new(Notify::new());
         let service = {
             let asked = Arc::clone(&asked);

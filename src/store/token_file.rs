@@ -37,6 +37,12 @@ pub enum TokenFileError {
         /// Which.
         path: PathBuf,
     },
+    /// It is somebody else's, who knows what is in it.
+    #[error("trust the token file {path}: it belongs to another user")]
+    Foreign {
+        /// Which.
+        path: PathBuf,
+    },
     /// It holds something else.
     #[error("find a token in {path}")]
     NoToken {
@@ -82,10 +88,13 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// The certificate (DER) that the server of the token at `token_path` left for clients of its own
-/// user; `None` where there is none to be read.
+/// user; `None` where there is none to be read, or where somebody else may have put it there.
 pub fn control_certificate(token_path: &Path) -> Option<Vec<u8>> {
     let mut text = String::new();
     let file = fs::File::open(control_certificate_path(token_path)).ok()?;
+    if !is_of_the_house(&file.metadata().ok()?, token_path.parent()?) {
+        return None;
+    }
     file.take(MOST_CERTIFICATE).read_to_string(&mut text).ok()?;
     let digits = text.trim_ascii().as_bytes().chunks(2);
     digits.map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()).collect()
@@ -160,7 +169,7 @@ pub fn chosen_token(path: &Path, made: String) -> Result<String, TokenFileError>
 /// The token in the file at `path`, for somebody who is to send it.
 ///
 /// # Errors
-/// [`TokenFileError`] but `TooOpen`: how the server's user shares it is that user's affair.
+/// [`TokenFileError`] but `TooOpen` and `Foreign`: how the server's user shares it is that user's affair.
 pub fn read_token(path: &Path) -> Result<String, TokenFileError> {
     read(path, false)
 }
@@ -178,15 +187,18 @@ fn read(path: &Path, must_be_private: bool) -> Result<String, TokenFileError> {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
         let file = fs::File::open(path)?;
-        let is_open = is_open_to_others(&file.metadata()?);
+        let metadata = file.metadata()?;
         let mut bytes = Vec::new();
         file.take(MOST_BYTES).read_to_end(&mut bytes)?;
-        Ok((is_open, bytes))
+        Ok((metadata, bytes))
     };
-    let (is_open, bytes) =
+    let (metadata, bytes) =
         opened().map_err(|source| TokenFileError::Unreadable { path: owned(), source })?;
-    if is_open && must_be_private {
+    if must_be_private && is_open_to_others(&metadata) {
         return Err(TokenFileError::TooOpen { path: owned() });
+    }
+    if must_be_private && !is_own_or_of_root(&metadata) {
+        return Err(TokenFileError::Foreign { path: owned() });
     }
     let text = String::from_utf8(bytes).unwrap_or_default();
     let token = text.trim_ascii();
@@ -200,6 +212,34 @@ fn read(path: &Path, must_be_private: bool) -> Result<String, TokenFileError> {
 fn is_open_to_others(metadata: &fs::Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt;
     metadata.permissions().mode() & 0o077 != 0
+}
+
+/// Root may change every file anyway.
+#[cfg(unix)]
+fn is_own_or_of_root(metadata: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    [rustix::process::geteuid().as_raw(), 0].contains(&metadata.uid())
+}
+
+/// Whether nobody wrote that file but this user, root or whoever the directory belongs to, which is
+/// not what it takes to write into the directory: everybody can put a file into a shared one.
+#[cfg(unix)]
+fn is_of_the_house(file: &fs::Metadata, directory: &Path) -> bool {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let is_of_directory = || fs::metadata(directory).is_ok_and(|it| it.uid() == file.uid());
+    file.permissions().mode() & 0o022 == 0 && (is_own_or_of_root(file) || is_of_directory())
+}
+
+/// There is nothing to compare.
+#[cfg(not(unix))]
+fn is_own_or_of_root(_metadata: &fs::Metadata) -> bool {
+    true
+}
+
+/// There is nothing to compare.
+#[cfg(not(unix))]
+fn is_of_the_house(_file: &fs::Metadata, _directory: &Path) -> bool {
+    true
 }
 
 /// Never: the directories of a user are that user's there.
@@ -247,6 +287,37 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "two");
         drop(second);
         assert!(!path.exists());
+    }
+
+    /// Files of another user can only be made by root; whoever else runs this sees the rest of it.
+    #[test]
+    #[cfg(unix)]
+    fn what_another_user_put_there_is_neither_a_token_nor_a_certificate() {
+        use std::os::unix::fs::{PermissionsExt, chown};
+        let dir = tempfile::tempdir().unwrap();
+        let token = dir.path().join("x.control.token");
+        let certificate = control_certificate_path(&token);
+        fs::write(&token, "m".repeat(64)).unwrap();
+        fs::write(&certificate, "0001fe").unwrap();
+        let mode = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        mode(&token, 0o600);
+        mode(&certificate, 0o622);
+        assert_eq!(control_certificate(&token), None, "everybody may write it");
+        mode(&certificate, 0o600);
+        assert!(control_certificate(&token).is_some());
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        chown(&token, Some(65_533), None).unwrap();
+        chown(&certificate, Some(65_533), None).unwrap();
+        let error = chosen_token(&token, "x".repeat(64)).unwrap_err();
+        assert!(matches!(error, TokenFileError::Foreign { .. }), "{error}");
+        assert!(read_token(&token).is_ok(), "somebody who only sends it may have it from there");
+        assert_eq!(control_certificate(&token), None, "in a directory of ours");
+        chown(dir.path(), Some(65_533), None).unwrap();
+        assert!(control_certificate(&token).is_some(), "in a directory of that user's");
     }
 
     #[test]

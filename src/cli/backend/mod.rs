@@ -11,6 +11,7 @@ mod faults;
 mod freeing;
 mod reach;
 mod silent;
+mod token;
 mod verbs;
 
 pub(super) use direct::Repair;

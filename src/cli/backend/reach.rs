@@ -1,6 +1,5 @@
 //! Finding whom to work with.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::direct::{Direct, facts};
@@ -9,12 +8,9 @@ use super::verbs::Backend;
 use crate::config::Settings;
 use crate::host;
 use crate::model::{Fault, FaultKind, Phase, ServerState};
-use crate::ops::{DirectFacts, store_fault, token_file_fault};
+use crate::ops::{DirectFacts, store_fault};
 use crate::rpc::{Client, ClientError, ServerTrust};
-use crate::store::{
-    HolderKind, Location, LockHolder, Owner, Store, control_certificate, control_token_path, owner,
-    read_token,
-};
+use crate::store::{HolderKind, Location, LockHolder, Owner, Store, control_certificate, owner};
 use crate::text::{self, Message};
 
 /// Where a server listens that nobody told otherwise.
@@ -286,7 +282,8 @@ impl<'a> Reach<'a> {
         };
         let error = match self.connect(&url, self.settings.timeout).await {
             Ok(client) => match self.judge(client, &url, origin, &owner).await? {
-                Judged::Ours(client, is_same) => match self.introduced(client, is_same).await {
+                Judged::Ours(client, is_same) => match self.introduced(client, &url, is_same).await
+                {
                     Ok(client) => return Ok(Found::Server(client)),
                     Err(error) => error,
                 },
@@ -341,11 +338,6 @@ impl<'a> Reach<'a> {
         })
     }
 
-    fn token_path(&self) -> PathBuf {
-        let state_dir = self.settings.state_dir.as_deref();
-        control_token_path(&self.location, &self.settings.node_name, state_dir)
-    }
-
     /// The server at `url`, with `timeout` for each call.
     pub(super) async fn connect(
         &self,
@@ -358,25 +350,6 @@ impl<'a> Reach<'a> {
             trust.certificate = control_certificate(&self.token_path());
         }
         Client::connect_trusting(url, &trust, timeout).await
-    }
-
-    /// Shows the server the token where that is needed: the one that was named to any server that
-    /// is to be asked, the one beside the database only to the server of that database.
-    pub(super) async fn introduced(
-        &self,
-        mut client: Box<Client>,
-        is_same: bool,
-    ) -> Result<Box<Client>, ClientError> {
-        let token = match &self.settings.token_file {
-            Some(path) => Some(read_token(path).map_err(|error| token_file_fault(&error))?),
-            // Of another user, or of a server that was given another file: the server says no.
-            None if client.is_limited() && is_same => read_token(&self.token_path()).ok(),
-            None => None,
-        };
-        if let Some(token) = token {
-            client.authorize(&token).await?;
-        }
-        Ok(client)
     }
 
     /// Whether the server that answered is the one of this database.
@@ -445,7 +418,7 @@ fn busy(holder: Option<&LockHolder>, state: ServerState) -> Found {
     Found::Busy(state, note)
 }
 
-fn is_loopback(url: &str) -> bool {
+pub(super) fn is_loopback(url: &str) -> bool {
     let Ok(url) = url::Url::parse(url) else { return false };
     match url.host() {
         Some(url::Host::Ipv4(ip)) => ip.is_loopback(),

@@ -56,7 +56,7 @@ impl Reach<'_> {
                     let judged = self.judge(client, url, Origin::Recorded, &owner).await?;
                     // Another program has its address: that is no answer of this one.
                     if let Judged::Ours(client, is_same) = judged {
-                        return match self.introduced(client, is_same).await {
+                        return match self.introduced(client, url, is_same).await {
                             Ok(client) => Ok(Examined::Answers(client)),
                             Err(ClientError::Fault(fault)) => Err(fault),
                             // It answered just now.

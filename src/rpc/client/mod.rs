@@ -6,6 +6,7 @@ mod tls;
 mod wire;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::Uri;
@@ -87,6 +88,11 @@ impl Client {
     /// state and the UUID of its database, and nothing else.
     pub fn is_limited(&self) -> bool {
         self.is_limited
+    }
+
+    /// Both ends of the connection, the own one first.
+    pub fn ends(&self) -> (SocketAddr, SocketAddr) {
+        self.wire.ends
     }
 
     /// Sends `token` with every call from now on, and asks again who the server is. Only for a

@@ -4,6 +4,7 @@
 //! makes a call or two and needs to know. So the socket is ours: what the listener says first is
 //! kept, and tells a server that leaves from a listener that never was one.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -40,6 +41,8 @@ type First = Arc<Mutex<Vec<u8>>>;
 pub(super) struct Wire {
     send: SendRequest<tonic::body::Body>,
     first: First,
+    /// Both ends of the connection, the own one first.
+    pub(super) ends: (SocketAddr, SocketAddr),
     /// What every call is sent with, once it is known to whom.
     authorization: Arc<OnceLock<HeaderValue>>,
 }
@@ -55,18 +58,21 @@ pub(super) async fn connect(origin: &Origin, trust: &ServerTrust) -> Result<Wire
     let stream = TcpStream::connect(addresses.as_slice()).await.map_err(|e| refused(origin, &e))?;
     // Best effort: without it a small request may wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
+    let ends = stream.local_addr().and_then(|own| Ok((own, stream.peer_addr()?)));
+    // A connection without a far end is one that was broken off.
+    let ends = ends.map_err(|_| ClientError::GoingAway)?;
     if !origin.is_tls {
-        return begin(stream).await;
+        return begin(stream, ends).await;
     }
     let connector = trust.connector()?;
     let name = ServerName::try_from(origin.host.clone())
         .map_err(|error| super::bad_url(&origin.host, error))?;
     let stream = connector.connect(name, stream).await.map_err(|e| unsecured(origin, &e))?;
-    begin(stream).await
+    begin(stream, ends).await
 }
 
 /// HTTP/2 on a connection.
-async fn begin<S>(stream: S) -> Result<Wire, ClientError>
+async fn begin<S>(stream: S, ends: (SocketAddr, SocketAddr)) -> Result<Wire, ClientError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -82,7 +88,7 @@ where
         let _ = connection.await;
     };
     hyper::rt::Executor::execute(&TokioExecutor::new(), drive);
-    Ok(Wire { send, first, authorization: Arc::default() })
+    Ok(Wire { send, first, ends, authorization: Arc::default() })
 }
 
 /// Why there is no TLS: whom to believe is not decided by falling back.

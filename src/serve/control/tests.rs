@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Extension;
 use axum::body::{Body, Bytes};
@@ -171,6 +172,51 @@ async fn a_connection_that_says_nothing_or_half_a_request_is_closed_in_time() {
         // Whether by a reset or in order: it ends.
         let _ = within(stream.read_to_end(&mut Vec::new())).await;
     }
+}
+
+#[tokio::test]
+async fn strangers_leave_room_for_those_the_server_knows() {
+    let knows = Arc::new(AtomicBool::new(false));
+    let introduce: Introduce = {
+        let knows = Arc::clone(&knows);
+        Arc::new(move |_, _| match knows.load(Ordering::SeqCst) {
+            true => Standing::Trusted { uid: 1 },
+            false => Standing::Unknown { why: Unproven::OtherUser(2) },
+        })
+    };
+    let mut listener = bound().await.with(introduce, None);
+    listener.strangers = 2;
+    let server = running(listener, Router::new().route("/", get(|| async { "here" })));
+    let mut strangers = Vec::new();
+    for _ in 0..2 {
+        let mut stream = connect(server.address).await;
+        ask(&mut stream, "/").await;
+        read_to(&mut stream, "here").await;
+        strangers.push(stream);
+    }
+    let mut third = connect(server.address).await;
+    // Whether by a reset or in order: it ends without an answer.
+    let _ = third.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let mut said = Vec::new();
+    let _ = within(third.read_to_end(&mut said)).await;
+    assert!(said.is_empty(), "{}", String::from_utf8_lossy(&said));
+    knows.store(true, Ordering::SeqCst);
+    let mut known = connect(server.address).await;
+    ask(&mut known, "/").await;
+    read_to(&mut known, "here").await;
+    // Whoever leaves makes room again.
+    knows.store(false, Ordering::SeqCst);
+    strangers.pop();
+    within(async {
+        loop {
+            let mut next = connect(server.address).await;
+            let _ = next.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+            if matches!(next.read(&mut [0; 64]).await, Ok(1..)) {
+                return;
+            }
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -74,9 +74,15 @@ fn a_foreign_page_and_a_foreign_host_are_refused_and_recorded() {
         let actor = event["actor"].as_str().expect("an actor");
         assert!(actor.ends_with(&format!(" uid {uid}")), "{event:#}");
     }
+    // What was tried next is another thing that was tried.
+    for (method, path) in [("POST", "/api/ports/8080/kill?force=true"), ("POST", "/api/cleanup")] {
+        ask(&server, method, path, "Host: second.example\r\n");
+        let subject = format!("{method} {}", path.split('?').next().unwrap_or_default());
+        refusal(&pmctl, &["second.example", &subject]);
+    }
     // Once more a hundred times is not a hundred events.
     for _ in 0..100 {
-        ask(&server, "GET", "/api/status", "Host: rebound.example\r\n");
+        ask(&server, "POST", "/api/services", "Host: rebound.example\r\n");
     }
     pmctl.add("marker", free_port(), "http://127.0.0.1:9");
     let events = pmctl.json(&["events", "-n", "1000"]).to_string();
@@ -258,6 +264,30 @@ fn the_command_line_of_a_user_whose_socket_proves_nothing_sends_the_token_by_its
 }
 
 #[test]
+#[cfg_attr(not(built_by_root), ignore = "needs root, to be other users of the machine")]
+fn the_token_is_not_shown_to_a_strangers_server_that_says_it_is_of_this_database() {
+    let (pmctl, stranger) = (Pmctl::as_user(65_532), Pmctl::as_user(STRANGER));
+    let server = pmctl.serve();
+    server.stop();
+    // Whoever asked the server once knows the UUID: a copy of the database says the same.
+    let copy = stranger.database();
+    let folder = copy.parent().expect("its folder");
+    fs::create_dir_all(folder).expect("a folder");
+    fs::copy(pmctl.database(), &copy).expect("a copy");
+    for path in [folder, &copy] {
+        std::os::unix::fs::chown(path, Some(STRANGER), Some(STRANGER)).expect("chown");
+    }
+    let theirs = stranger.serve();
+    let ask = ["--server", &theirs.url(), "service", "list"];
+    let server = pmctl.serve();
+    assert_eq!(pmctl.fails_json(5, &ask)["code"], "unauthorized", "their socket is a stranger's");
+    server.kill_hard();
+    assert!(token_path(&pmctl).exists(), "left by a server that was killed");
+    assert_eq!(pmctl.fails_json(5, &ask)["code"], "unauthorized", "nobody here made that token");
+    theirs.stop();
+}
+
+#[test]
 fn a_target_that_is_the_control_port_is_refused_and_recorded() {
     let pmctl = Pmctl::new();
     let server = pmctl.serve();
@@ -351,6 +381,10 @@ fn no_credential_is_in_any_answer_event_or_log() {
         r#"{"name":"x","port":1,"targets":{"a":"ftp://ann:s3cret@b"}}"#,
         r#"{"name":"x","port":1,"targets":{"a":"http://ann:s3cret@b:99999"}}"#,
         r#"{"name":"x","port":1,"targets":{"a":"http://ann:s3cret@b/?q"}}"#,
+        // Written as it is, the password ends the host and the URL is a wrong one.
+        r#"{"name":"x","port":1,"targets":{"a":"http://ann:s3cret#1@b"}}"#,
+        r#"{"name":"x","port":1,"targets":{"a":"http://ann:s3cret/1@b"}}"#,
+        r#"{"name":"x","port":1,"targets":{"a":"http://ann:8080?s3cret@b"}}"#,
         r#"{"name":"x","port":1,"targets":"http://ann:s3cret@b"}"#,
         r#"{"name":"x","port":"http://ann:s3cret@b","targets":{}}"#,
     ];
