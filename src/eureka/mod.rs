@@ -11,9 +11,12 @@
 //! registry is one node without peers: nothing is replicated. This room names `model` and `text`.
 
 mod registry;
+mod report;
+mod server;
 mod wire;
 
 pub use registry::{Registry, RegistryCounts, RegistrySettings};
+pub use server::{Node, Users, router};
 pub use wire::{
     Action, Application, Applications, DataCenter, DataCenterName, Document, Format, Instance,
     InstanceStatus, LeaseInfo, PortEntry, WireError,

@@ -15,6 +15,7 @@ mod kill;
 mod mask;
 mod name;
 mod port;
+mod registry;
 mod report;
 mod request;
 mod service;
@@ -35,6 +36,7 @@ pub use kill::{
 pub use mask::{masked, program_only};
 pub use name::{NodeName, ServiceName, TargetName};
 pub use port::{Port, PortChoice, PortRange, parse_ports};
+pub use registry::{RegistryApplication, RegistryInstance, RegistryReport, RegistryUrl};
 pub use report::{
     ActionItem, ActionReport, Applied, Counters, Cut, EventsReport, HolderView, PortState,
     PortView, PortsReport, ServerState, ServerView, ServiceView, ServicesReport, ShutdownProgress,
