@@ -10,6 +10,7 @@
 pub mod args;
 mod backend;
 mod context;
+mod eureka;
 mod events;
 mod exit;
 mod help;

@@ -10,11 +10,13 @@
 //! repository are named where a rule comes from them. Rules take the time as an argument. The
 //! registry is one node without peers: nothing is replicated. This room names `model` and `text`.
 
+mod client;
 mod registry;
 mod report;
 mod server;
 mod wire;
 
+pub use client::{ListError, list};
 pub use registry::{Registry, RegistryCounts, RegistrySettings};
 pub use server::{Node, Users, router};
 pub use wire::{

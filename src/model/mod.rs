@@ -12,6 +12,7 @@ mod event;
 mod fault;
 mod identity;
 mod kill;
+mod listing;
 mod mask;
 mod name;
 mod port;
@@ -33,10 +34,11 @@ pub use kill::{
     Bindable, EndSignal, HolderDetails, Keeper, KillItem, KillProgress, KillReport, KillRequest,
     ParentView, PortAction,
 };
+pub use listing::{RegistryApplication, RegistryInstance, RegistryReport};
 pub use mask::{masked, program_only};
 pub use name::{NodeName, ServiceName, TargetName};
 pub use port::{Port, PortChoice, PortRange, parse_ports};
-pub use registry::{RegistryApplication, RegistryInstance, RegistryReport, RegistryUrl};
+pub use registry::{InstanceIdPattern, RegistryUrl, RegistryUrlError};
 pub use report::{
     ActionItem, ActionReport, Applied, Counters, Cut, EventsReport, HolderView, PortState,
     PortView, PortsReport, ServerState, ServerView, ServiceView, ServicesReport, ShutdownProgress,

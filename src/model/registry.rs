@@ -1,72 +1,78 @@
-//! A service registry from outside: where it is, and what it lists.
+//! Where a registry is, and how our instances are called in it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use url::{Host, Url};
 
-use super::{Credentials, Scheme, Success, TargetUrl, Timestamp};
-use crate::text::{self, Message};
+use super::target::{credentials, redact};
+use super::{Credentials, Port, ServiceName};
 
-/// Where a Eureka registry is found when nobody says so: what its own server and every client of it
-/// start with, and what `pmctl eureka serve` listens on.
-const DEFAULT: &str = "http://127.0.0.1:8761/eureka";
+/// Where the operations of a Eureka server begin if its URL names no path.
+const DEFAULT_PATH: &str = "/eureka";
 
-/// The base path of a URL that has none.
-const BASE_PATH: &str = "/eureka";
-
-/// Base URL of a Eureka registry, http or https, with a base path (`/eureka` where none was written)
-/// and without a slash at its end. Its credentials are kept apart and never shown.
+/// Base URL of a registry's server. What stood before the `@` is kept apart and never shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistryUrl {
-    base: String,
+    url: String,
     credentials: Option<Credentials>,
 }
 
+/// Why something is no URL of a registry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("use {shown} as the URL of a registry: {reason}")]
+pub struct RegistryUrlError {
+    /// What was written, without a password.
+    pub shown: String,
+    /// A fragment of a sentence.
+    pub reason: String,
+}
+
 impl RegistryUrl {
-    /// One URL as a person wrote it, credentials in it or not.
+    /// Parses what a person wrote: `http` or `https`, an optional base path (`/eureka` without one),
+    /// no query, no fragment.
     ///
     /// # Errors
-    /// The sentence about what is wrong with it; credentials are not repeated in it.
-    pub fn parse(text: &str) -> Result<Self, Message> {
-        let (target, credentials) = TargetUrl::parse_with_credentials(text.trim())?;
-        if target.scheme() == Scheme::H2c {
-            return Err(text::eureka::registry_url_scheme(&target));
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, RegistryUrlError> {
+        let refuse =
+            |reason: &str| Err(RegistryUrlError { shown: redact(text), reason: reason.to_owned() });
+        if !text.contains("://") {
+            return refuse("it has no scheme");
         }
-        let path = match target.base_path() {
-            "" => BASE_PATH,
+        if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return refuse("it has white space in it");
+        }
+        let url = match Url::parse(text) {
+            Ok(url) => url,
+            Err(error) => return refuse(&error.to_string()),
+        };
+        if !matches!(url.scheme(), "http" | "https") {
+            return refuse("the scheme is neither http nor https");
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return refuse("it has a query or a fragment");
+        }
+        if url.port() == Some(0) {
+            return refuse("port 0 names no server");
+        }
+        let host = match url.host() {
+            Some(Host::Domain(name)) if !name.is_empty() => name.to_owned(),
+            Some(Host::Ipv4(ip)) => ip.to_string(),
+            Some(Host::Ipv6(ip)) => format!("[{ip}]"),
+            _ => return refuse("it has no host"),
+        };
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let path = match url.path().trim_end_matches('/') {
+            "" => DEFAULT_PATH,
             path => path,
         };
-        let (scheme, authority) = (target.scheme().as_str(), target.authority());
-        Ok(Self { base: format!("{scheme}://{authority}{path}"), credentials })
+        let base = format!("{}://{host}{port}{path}", url.scheme());
+        Ok(Self { url: base, credentials: credentials(&url) })
     }
 
-    /// Several, separated by commas as Eureka's own configuration has them; each once.
-    ///
-    /// # Errors
-    /// As [`RegistryUrl::parse`], for the first that is wrong; and if there is none at all.
-    pub fn parse_list(text: &str) -> Result<Vec<Self>, Message> {
-        let mut urls: Vec<Self> = Vec::new();
-        for one in text.split(',').map(str::trim).filter(|one| !one.is_empty()) {
-            let url = Self::parse(one)?;
-            if urls.iter().all(|known| known.base != url.base) {
-                urls.push(url);
-            }
-        }
-        match urls.is_empty() {
-            true => Err(text::eureka::registry_url_missing()),
-            false => Ok(urls),
-        }
-    }
-
-    /// The one on this machine, `http://127.0.0.1:8761/eureka`.
-    pub fn local() -> Self {
-        Self { base: DEFAULT.to_owned(), credentials: None }
-    }
-
-    /// The URL without a slash at its end and without credentials.
+    /// The URL without credentials and without a slash at its end.
     pub fn as_str(&self) -> &str {
-        &self.base
+        &self.url
     }
 
     /// What to log in with.
@@ -77,62 +83,80 @@ impl RegistryUrl {
 
 impl fmt::Display for RegistryUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.base)
+        f.pad(&self.url)
     }
 }
 
-impl Serialize for RegistryUrl {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.base)
+/// How the ids of our instances are made: text with `{host}`, `{service}` and `{port}` in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceIdPattern(String);
+
+impl Default for InstanceIdPattern {
+    fn default() -> Self {
+        Self("{host}:{service}:{port}".to_owned())
     }
 }
 
-/// `eureka apps`: what a registry lists.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RegistryReport {
-    /// Always true.
-    pub success: Success,
-    /// Base URL of the registry that answered, without credentials.
-    pub registry: String,
-    /// By name.
-    pub applications: Vec<RegistryApplication>,
-}
+impl InstanceIdPattern {
+    /// The placeholders there are.
+    pub const PLACEHOLDERS: [&str; 3] = ["{host}", "{service}", "{port}"];
 
-/// One application of [`RegistryReport`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RegistryApplication {
-    /// In capitals.
-    pub name: String,
-    /// By id.
-    pub instances: Vec<RegistryInstance>,
-}
+    /// Most bytes of a pattern.
+    const MAX_BYTES: usize = 200;
 
-/// One instance of [`RegistryApplication`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RegistryInstance {
-    /// Unique within the application.
-    pub instance_id: String,
-    /// `UP`, `DOWN`, `STARTING`, `OUT_OF_SERVICE`, `UNKNOWN`.
-    pub status: String,
-    /// What an operator set over it; null where nothing is set.
-    pub override_status: Option<String>,
-    /// Host name consumers are told.
-    pub host: String,
-    /// IP address consumers are told.
-    pub address: String,
-    /// Null where it is disabled.
-    pub port: Option<u16>,
-    /// The TLS port; null where it is disabled.
-    pub secure_port: Option<u16>,
-    /// When it was registered; null where the registry does not say.
-    pub registered: Option<Timestamp>,
-    /// How long the registry waits for a renewal, in seconds; null where it does not say.
-    pub lease_seconds: Option<u32>,
-    /// Free text for consumers.
-    pub metadata: BTreeMap<String, String>,
+    /// Parses what a person wrote.
+    ///
+    /// # Errors
+    /// A fragment of a sentence: what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("it is empty".to_owned());
+        }
+        if text.len() > Self::MAX_BYTES {
+            return Err(format!("it is longer than {} bytes", Self::MAX_BYTES));
+        }
+        let is_wrong = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '/' | '\\');
+        if text.contains(is_wrong) {
+            return Err("it has white space or a slash in it".to_owned());
+        }
+        let mut rest = text;
+        while let Some(at) = rest.find(['{', '}']) {
+            let from = &rest[at..];
+            let known = Self::PLACEHOLDERS.iter().find(|known| from.starts_with(**known));
+            let Some(known) = known else {
+                let end = from.find('}').map_or(from.len(), |end| end + 1);
+                return Err(format!("`{}` is no placeholder", &from[..end]));
+            };
+            rest = &from[known.len()..];
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The id of a service that is announced at `host`.
+    pub fn instance_id(&self, host: &str, service: &ServiceName, port: Port) -> String {
+        // One pass: a service may be called `{port}`.
+        let (mut id, mut rest) = (String::with_capacity(64), self.0.as_str());
+        while let Some(at) = rest.find('{') {
+            id.push_str(&rest[..at]);
+            rest = &rest[at..];
+            let [of_host, of_service, _] = Self::PLACEHOLDERS;
+            let (value, placeholder) = match rest {
+                _ if rest.starts_with(of_host) => (host.to_owned(), of_host),
+                _ if rest.starts_with(of_service) => (service.to_string(), of_service),
+                // Parsing left no other.
+                _ => (port.to_string(), Self::PLACEHOLDERS[2]),
+            };
+            id.push_str(&value);
+            rest = rest.get(placeholder.len()..).unwrap_or_default();
+        }
+        id.push_str(rest);
+        id
+    }
+
+    /// As written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 #[cfg(test)]
@@ -140,30 +164,51 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_registry_url_has_a_base_path_and_its_credentials_apart() {
-        for (written, base) in [
-            ("http://Host:8761", "http://host:8761/eureka"),
-            ("http://host:8761/", "http://host:8761/eureka"),
-            ("https://host/eureka/v2/", "https://host/eureka/v2"),
-            ("http://[::1]:1/x", "http://[::1]:1/x"),
+    fn a_registry_url_keeps_its_path_and_its_credentials_apart() {
+        for (written, kept) in [
+            ("http://LocalHost:8761", "http://localhost:8761/eureka"),
+            ("http://a:80/eureka/", "http://a/eureka"),
+            ("https://ann:s3%40cret@a:8761/eureka/v2//", "https://a:8761/eureka/v2"),
+            ("http://[::1]:8761/x", "http://[::1]:8761/x"),
         ] {
-            assert_eq!(RegistryUrl::parse(written).unwrap().as_str(), base, "{written}");
+            let url = RegistryUrl::parse(written).unwrap_or_else(|e| panic!("{written}: {e}"));
+            assert_eq!(url.as_str(), kept, "{written}");
+            assert!(!format!("{url} {url:?}").contains("s3"), "{url:?}");
         }
-        let url = RegistryUrl::parse("http://ann:p%40ss@host:1/eureka").unwrap();
-        assert_eq!(url.to_string(), "http://host:1/eureka");
-        assert_eq!(url.credentials().map(|c| c.password.as_str()), Some("p@ss"));
-        assert!(!format!("{url:?}").contains("p@ss"));
-        assert_eq!(RegistryUrl::parse(DEFAULT), Ok(RegistryUrl::local()));
+        let with = RegistryUrl::parse("https://ann:s3%40cret@a").unwrap_or_else(|e| panic!("{e}"));
+        let kept = with.credentials().map(|c| (c.username.as_str(), c.password.as_str()));
+        assert_eq!(kept, Some(("ann", "s3@cret")));
     }
 
     #[test]
-    fn a_list_has_each_registry_once() {
-        let urls = RegistryUrl::parse_list("http://a:1, http://b:2/eureka/,http://A:1/").unwrap();
-        let urls: Vec<&str> = urls.iter().map(RegistryUrl::as_str).collect();
-        assert_eq!(urls, ["http://a:1/eureka", "http://b:2/eureka"]);
-        let code = |text| RegistryUrl::parse_list(text).unwrap_err().code();
-        assert_eq!(code(" , "), "registry-url-missing");
-        assert_eq!(code("http://a,h2c://b"), "registry-url-scheme");
-        assert_eq!(code("http://a,nonsense"), "target-url-without-scheme");
+    fn what_is_no_registry_url_is_refused_without_its_password() {
+        for bad in [
+            "a:8761",
+            "h2c://a",
+            "ann:s3cret@a",
+            "http://ann:s3cret@",
+            "http://ann:s3cret@a:0",
+            "http://ann:s3cret@a/x?y=1",
+            "http://ann:s3cret@a/#x",
+            "ftp://ann:s3cret@a",
+            "http://ann:s3cret@a/ b",
+        ] {
+            let error = RegistryUrl::parse(bad).err().unwrap_or_else(|| panic!("{bad}"));
+            assert!(!format!("{error} {error:?}").contains("s3cret"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn an_instance_id_is_its_pattern_with_each_placeholder_filled_once() {
+        let (service, port) = ("{port}".parse().unwrap(), Port::new(8080).unwrap());
+        let id = |pattern: &str| {
+            let pattern = InstanceIdPattern::parse(pattern).unwrap_or_else(|e| panic!("{e}"));
+            pattern.instance_id("10.0.0.7", &service, port)
+        };
+        assert_eq!(id(InstanceIdPattern::default().as_str()), "10.0.0.7:{port}:8080");
+        assert_eq!(id("blue-{port}.{port}"), "blue-8080.8080");
+        for bad in ["", "a b", "{host}/{port}", "{ip}", "{host", "host}", "{}", &"x".repeat(201)] {
+            assert!(InstanceIdPattern::parse(bad).is_err(), "{bad}");
+        }
     }
 }

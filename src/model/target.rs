@@ -170,7 +170,7 @@ pub struct UpstreamTls {
 
 /// The text with everything between `://` and the last `@` of the authority masked, so that a
 /// refused URL can be quoted.
-fn redact(text: &str) -> String {
+pub(super) fn redact(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         // `user:secret@host` without a scheme may hold a password too.
         return match text.rsplit_once('@') {
@@ -185,7 +185,7 @@ fn redact(text: &str) -> String {
     }
 }
 
-fn credentials(url: &Url) -> Option<Credentials> {
+pub(super) fn credentials(url: &Url) -> Option<Credentials> {
     let decode =
         |part: &str| percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned();
     let password = url.password().map(decode);

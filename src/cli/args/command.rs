@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::eureka::EurekaCommand;
 use crate::config::Settings;
 use crate::model::{NewService, NewTarget, Port, Selection, ServiceName, ServicePatch, TargetName};
 
@@ -22,6 +23,8 @@ pub enum Command {
     Service(ServiceCommand),
     /// `ports …`.
     Ports(PortsCommand),
+    /// `eureka …`.
+    Eureka(EurekaCommand),
     /// `events`.
     Events {
         /// How many of the newest, at least 1.

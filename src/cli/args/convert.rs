@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::command::{Command, PortsCommand, ServiceCommand, Wait, WaitForPorts, WaitForServer};
+use super::eureka;
 use super::typed::{
     AddArgs, CommandArgs, EventsArgs, PortsArgs, PortsStatusArgs, PortsWaitArgs, SelectionArgs,
     ServiceArgs, SetArgs, StatusArgs, TargetAddArgs, TargetArgs,
@@ -57,6 +58,10 @@ pub(super) fn command(
         CommandArgs::Ports(PortsArgs::Wait(args)) => {
             let timeout = convert.wait_timeout(flags);
             Command::Ports(convert.ports_wait(&args, timeout)?)
+        }
+        CommandArgs::Eureka(args) => {
+            let command = eureka::command(&args, convert.working_dir, &mut convert.mistakes);
+            Command::Eureka(command?)
         }
         CommandArgs::Status(args) => {
             let timeout = args.wait.is_some().then(|| convert.wait_timeout(flags)).flatten();

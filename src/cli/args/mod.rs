@@ -11,10 +11,12 @@
 mod command;
 mod convert;
 mod early;
+mod eureka;
 mod parse;
 mod typed;
 
 pub use command::{Command, PortsCommand, ServiceCommand, Wait, WaitForPorts, WaitForServer};
 pub use early::Early;
+pub use eureka::{EurekaCommand, RegistryServe};
 pub use parse::{Invocation, Stop, parse};
 pub use typed::Args;

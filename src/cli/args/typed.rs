@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, ArgGroup, Parser, Subcommand, ValueHint};
 
+use super::eureka::EurekaArgs;
+
 /// What was typed.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -62,6 +64,8 @@ pub(super) enum CommandArgs {
     Service(ServiceArgs),
     #[command(subcommand)]
     Ports(PortsArgs),
+    #[command(subcommand)]
+    Eureka(EurekaArgs),
     Status(StatusArgs),
     Events(EventsArgs),
     Shutdown(ShutdownArgs),

@@ -16,6 +16,7 @@ mod live;
 mod output;
 mod ports;
 mod ready;
+mod registry;
 mod service;
 mod shutdown;
 mod status;
