@@ -1,0 +1,1 @@
+//! Real clients of other languages against `pmctl eureka serve`.
