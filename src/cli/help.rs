@@ -104,6 +104,8 @@ fn describe(arg: Arg, path: &str, lang: Lang) -> Arg {
     let key = Key::ALL.iter().find(|key| key.flag().is_some() && key.flag() == flag.as_deref());
     // The `--ca` of a target is no setting.
     let key = key.filter(|key| **key != Key::Ca || is_of_all(&arg));
+    // The registry listens where it is told, not where the control plane does.
+    let key = key.filter(|key| **key != Key::Listen || path == "serve");
     if let Some(key) = key {
         help.push_str(&format!(" [{}: {}]", text("help-word-env", lang), key.env()));
     }

@@ -11,6 +11,7 @@ pub mod args;
 mod backend;
 mod cleanup;
 mod context;
+mod eureka;
 mod events;
 mod exit;
 mod heartbeat;

@@ -2,11 +2,11 @@
 
 use std::ffi::OsString;
 
-use super::args::{self, Command, Early};
+use super::args::{self, Command, Early, EurekaCommand};
 use super::context::Context;
 use super::exit::ExitCode;
 use super::render::{Output, Style};
-use super::{cleanup, events, heartbeat, help, ports, serve, service, status};
+use super::{cleanup, eureka, events, heartbeat, help, ports, serve, service, status};
 use crate::config::{Settings, Surroundings};
 use crate::host::clock;
 use crate::model::{Fault, FaultKind};
@@ -48,6 +48,9 @@ pub fn run(argv: &[OsString]) -> ExitCode {
     }
     let done = match invocation.command {
         Command::Serve { demo } => serve::run(settings, demo, &output),
+        Command::Eureka(EurekaCommand::Serve(options)) => {
+            eureka::serve(&settings, &options, &output)
+        }
         command => on_a_thread(|| carry_out(&settings, &output, command)),
     };
     let code = done.unwrap_or_else(|fault| output.fault(&fault));
@@ -78,10 +81,16 @@ async fn carry_out(
         Command::Ports(command) => ports::run(&context, command).await,
         Command::Heartbeat(command) => heartbeat::run(&context, command).await,
         Command::Cleanup(request) => cleanup::run(&context, &request).await,
+        Command::Eureka(EurekaCommand::Apps { names, urls }) => {
+            eureka::apps(&context, &names, &urls).await
+        }
         Command::Events { limit, follow } => events::run(&context, limit, follow).await,
         Command::Status { wait } => status::status(&context, wait).await,
         Command::Shutdown { wait } => status::shutdown(&context, wait).await,
-        Command::Serve { .. } | Command::Completions(_) | Command::Man { .. } => {
+        Command::Serve { .. }
+        | Command::Eureka(EurekaCommand::Serve(_))
+        | Command::Completions(_)
+        | Command::Man { .. } => {
             unreachable!("these were carried out without a client's runtime")
         }
     }

@@ -10,15 +10,20 @@
 //! repository are named where a rule comes from them. Rules take the time as an argument. The
 //! registry is one node without peers: nothing is replicated. This room names `model` and `text`.
 
+mod client;
 mod lease;
 mod registry;
+mod report;
+mod server;
 mod wire;
 
+pub use client::{ListError, list};
 pub use lease::{
     Announcement, Answer, Answered, CallError, ClientError, HttpRegistries, Lease, NodeMark,
     Registries, RegistryCalls, Schedule, Step, Verdict, app_name,
 };
 pub use registry::{Registry, RegistryCounts, RegistrySettings};
+pub use server::{Node, Users, router};
 pub use wire::{
     Action, Application, Applications, DataCenter, DataCenterName, Document, Format, Instance,
     InstanceStatus, LeaseInfo, PortEntry, WireError,

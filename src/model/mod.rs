@@ -15,6 +15,7 @@ mod health;
 mod identity;
 mod kill;
 mod lease;
+mod listing;
 mod mask;
 mod name;
 mod port;
@@ -42,6 +43,7 @@ pub use lease::{
     DrainProgress, Heartbeat, HeartbeatCall, HeartbeatHistory, HeartbeatView, HeartbeatsReport,
     LeaseCounts, LeaseState, Registration,
 };
+pub use listing::{RegistryApplication, RegistryInstance, RegistryReport};
 pub use mask::{masked, program_only, without_users};
 pub use name::{NodeName, ServiceName, TargetName};
 pub use port::{Port, PortChoice, PortRange, parse_ports};

@@ -168,15 +168,9 @@ pub struct UpstreamTls {
     pub insecure: bool,
 }
 
-<<<<<<< HEAD
-/// The text with everything between `://` and the last `@` of the authority masked, so that a
-/// refused URL can be quoted.
-pub(super) fn redact(text: &str) -> String {
-=======
 /// The text with everything between `://` and the last `@` masked, so that a refused URL can be
 /// quoted: a password that holds a `/`, `?` or `#` as it is makes the URL a wrong one.
-fn redact(text: &str) -> String {
->>>>>>> main
+pub(super) fn redact(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         // `user:secret@host` without a scheme may hold a password too.
         return match text.rsplit_once('@') {

@@ -15,6 +15,10 @@ mod control_access;
 mod control_api;
 /// Traffic at a stop: nothing asked is lost, what does not end is cut and listed.
 mod drain;
+/// The embedded service registry, and what any registry lists.
+mod eureka;
+/// Real clients of other languages against the embedded registry.
+mod eureka_clients;
 /// The record of what happened.
 mod events;
 /// The tests' own clients and upstreams, with no proxy between them.

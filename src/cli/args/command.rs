@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::eureka::EurekaCommand;
 use crate::config::Settings;
 use crate::model::{
     CleanupRequest, KillRequest, NewService, NewTarget, Port, Selection, ServiceName, ServicePatch,
@@ -29,6 +30,8 @@ pub enum Command {
     Heartbeat(HeartbeatCommand),
     /// `cleanup`.
     Cleanup(CleanupRequest),
+    /// `eureka …`.
+    Eureka(EurekaCommand),
     /// `events`.
     Events {
         /// How many of the newest, at least 1.

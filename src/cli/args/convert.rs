@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::command::{Command, PortsCommand, ServiceCommand, Wait, WaitForPorts, WaitForServer};
+use super::eureka;
 use super::typed::{
     AddArgs, CommandArgs, EventsArgs, PortsArgs, PortsKillArgs, PortsStatusArgs, PortsWaitArgs,
     SelectionArgs, ServiceArgs, SetArgs, StatusArgs, TargetAddArgs, TargetArgs,
@@ -65,6 +66,10 @@ pub(super) fn command(
             force: args.force,
             grace: convert.grace(args.grace.as_deref())?,
         }),
+        CommandArgs::Eureka(args) => {
+            let command = eureka::command(&args, convert.working_dir, &mut convert.mistakes);
+            Command::Eureka(command?)
+        }
         CommandArgs::Status(args) => {
             let timeout = args.wait.is_some().then(|| convert.wait_timeout(flags)).flatten();
             convert.status(&args, timeout)?

@@ -11,6 +11,7 @@
 mod command;
 mod convert;
 mod early;
+mod eureka;
 mod health;
 mod parse;
 mod typed;
@@ -19,6 +20,7 @@ pub use command::{
     Command, HeartbeatCommand, PortsCommand, ServiceCommand, Wait, WaitForPorts, WaitForServer,
 };
 pub use early::Early;
+pub use eureka::{EurekaCommand, RegistryServe};
 pub use parse::{Invocation, Stop, parse};
 pub use typed::Args;
 pub(crate) use typed::{SERVER_CA, with_server_ca};

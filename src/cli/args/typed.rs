@@ -34,6 +34,8 @@ pub(super) fn server_ca(matches: &ArgMatches) -> Option<OsString> {
     below.or_else(here)
 }
 
+use super::eureka::EurekaArgs;
+
 /// What was typed.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -98,6 +100,8 @@ pub(super) enum CommandArgs {
     #[command(subcommand)]
     Heartbeat(HeartbeatArgs),
     Cleanup(CleanupArgs),
+    #[command(subcommand)]
+    Eureka(EurekaArgs),
     Status(StatusArgs),
     Events(EventsArgs),
     Shutdown(ShutdownArgs),

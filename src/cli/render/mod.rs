@@ -21,6 +21,7 @@ mod output;
 mod ports;
 mod progress;
 mod ready;
+mod registry;
 mod service;
 mod shutdown;
 mod status;

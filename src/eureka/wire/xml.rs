@@ -48,7 +48,7 @@ impl Writer {
     /// Characters that no XML document may have would make the whole list unreadable.
     fn text(&mut self, text: &str) {
         let is_allowed = |c: char| {
-            matches!(c, '\t' | '\n' | '\r') || (c >= ' ' && c < '\u{fffe}') || c > '\u{ffff}'
+            matches!(c, '\t' | '\n' | '\r') || (' '..'\u{fffe}').contains(&c) || c > '\u{ffff}'
         };
         let text: String =
             text.chars().map(|c| if is_allowed(c) { c } else { '\u{fffd}' }).collect();
@@ -59,7 +59,7 @@ impl Writer {
     fn map<'a>(
         &mut self,
         name: &str,
-        map: impl Iterator<Item = (&'a String, &'a String)> + ExactSizeIterator,
+        map: impl ExactSizeIterator<Item = (&'a String, &'a String)>,
     ) {
         let class = match map.len() {
             0 => " class=\"java.util.Collections$EmptyMap\"",

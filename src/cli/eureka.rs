@@ -1,0 +1,136 @@
+//! `pmctl eureka`.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::args::RegistryServe;
+use super::context::Context;
+use super::exit::ExitCode;
+use super::logging;
+use super::render::Output;
+use crate::config::Settings;
+use crate::eureka::{ListError, Users, list};
+use crate::lifecycle::{Stop, StopCause, Tasks, Watchdog, listen_for_stop_signals};
+use crate::model::{Fault, FaultKind, RegistryUrl};
+use crate::serve::RegistryServer;
+use crate::text;
+
+/// Bound of a stop, whatever the runtime does: calls are short and nothing has to be saved.
+const LONGEST_STOP: Duration = Duration::from_secs(10);
+/// Most bytes of a file of users.
+const MAX_USER_FILE: u64 = 1024 * 1024;
+
+/// Serves a registry until a stop signal.
+pub(super) fn serve(
+    settings: &Settings,
+    options: &RegistryServe,
+    output: &Output,
+) -> Result<ExitCode, Fault> {
+    let users = options.user_file.as_deref().map(read_users).transpose()?;
+    let _log = logging::start(&settings.serve.log, output)?;
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        let message = text::eureka::registry_runtime_failed();
+        Fault::caused(FaultKind::Internal, message, error)
+    };
+    let stop = Stop::new();
+    let heard = stop.clone();
+    let hear = move |signal| heard.request(StopCause::Signal(signal), Instant::now());
+    listen_for_stop_signals(hear).map_err(|error| {
+        Fault::caused(FaultKind::Internal, text::serve::signals_failed(), &error)
+    })?;
+    let watchdog = Watchdog::start(stop.watch(), LONGEST_STOP, || {}).map_err(|e| failed(&e))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| failed(&error))?;
+    let is_forced = runtime.block_on(run(settings, options, users, output, stop));
+    runtime.shutdown_background();
+    watchdog.goodbye();
+    match is_forced? {
+        true => Ok(ExitCode::Failed),
+        false => Ok(ExitCode::Success),
+    }
+}
+
+async fn run(
+    settings: &Settings,
+    options: &RegistryServe,
+    users: Option<Users>,
+    output: &Output,
+    stop: Stop,
+) -> Result<bool, Fault> {
+    let lang = settings.lang;
+    let server = RegistryServer::bind(options.listen, &options.settings, users, lang).await?;
+    let (url, pid) = (server.url(), std::process::id());
+    if !options.listen.ip().to_canonical().is_loopback() {
+        tracing::warn!("{}", text::eureka::registry_not_encrypted().render(lang));
+    }
+    tracing::info!("{}", text::eureka::registry_ready(&url, pid).render(lang));
+    // A log in a file leaves the person at the terminal without a word.
+    output.registry_ready(&url, pid, settings.serve.log.file.is_some());
+    let mut stopping = stop.watch();
+    let tell = async move {
+        stopping.stopping().await;
+        if let Some((StopCause::Signal(signal), _)) = stopping.state().cause() {
+            tracing::info!("{}", text::eureka::registry_stopping(signal).render(lang));
+        }
+    };
+    let tasks = Tasks::new(stop.clone());
+    tasks.spawn_until_end("registry-stop-sign", tell);
+    let is_forced = server.run(&tasks, stop.watch()).await;
+    tasks.ended(Instant::now() + Duration::from_secs(1)).await;
+    tracing::info!("{}", text::eureka::registry_stopped().render(lang));
+    Ok(is_forced)
+}
+
+fn read_users(path: &Path) -> Result<Users, Fault> {
+    let shown = path.display().to_string();
+    let unreadable = |error: &(dyn std::error::Error + 'static)| {
+        let message = text::eureka::registry_users_unreadable(&shown);
+        Fault::caused(FaultKind::Usage, message, error)
+    };
+    let size = fs::metadata(path).map_err(|error| unreadable(&error))?;
+    if !size.is_file() || size.len() > MAX_USER_FILE {
+        let error = std::io::Error::other("it is no regular file of at most 1 MiB");
+        return Err(unreadable(&error));
+    }
+    let text = fs::read_to_string(path).map_err(|error| unreadable(&error))?;
+    Users::parse(&text, &shown).map_err(Fault::usage)
+}
+
+/// Shows what a registry lists.
+pub(super) async fn apps(
+    context: &Context<'_>,
+    names: &[String],
+    urls: &[RegistryUrl],
+) -> Result<ExitCode, Fault> {
+    let (all, registry) = list(urls, context.settings.timeout).await.map_err(fault)?;
+    let mut report = all.report(registry);
+    if !names.is_empty() {
+        report.applications.retain(|application| names.contains(&application.name));
+    }
+    context.output.registry(&report);
+    Ok(ExitCode::Success)
+}
+
+fn fault(error: ListError) -> Fault {
+    let (kind, message) = match &error {
+        ListError::Unreachable { url, .. } => {
+            (FaultKind::Unavailable, text::eureka::listing_unreachable(url))
+        }
+        ListError::Refused { url, status } => {
+            (FaultKind::Denied, text::eureka::listing_refused(url, status))
+        }
+        ListError::NotFound { url } => (FaultKind::NotFound, text::eureka::listing_not_found(url)),
+        ListError::Status { url, status } => {
+            (FaultKind::Internal, text::eureka::listing_failed(url, status))
+        }
+        ListError::Malformed { url, .. } => {
+            (FaultKind::Internal, text::eureka::listing_malformed(url))
+        }
+        ListError::Setup(_) => (FaultKind::Internal, text::eureka::listing_trust_failed()),
+    };
+    match std::error::Error::source(&error) {
+        Some(source) => Fault::caused(kind, message, source),
+        None => Fault::new(kind, message),
+    }
+}
