@@ -18,6 +18,8 @@ use crate::text;
 
 /// Bound of a stop, whatever the runtime does: calls are short and nothing has to be saved.
 const LONGEST_STOP: Duration = Duration::from_secs(10);
+/// The registry that is asked when nobody names one.
+const DEFAULT_URL: &str = "http://127.0.0.1:8761/eureka";
 /// Most bytes of a file of users.
 const MAX_USER_FILE: u64 = 1024 * 1024;
 
@@ -98,11 +100,12 @@ fn read_users(path: &Path) -> Result<Users, Fault> {
 }
 
 /// Shows what a registry lists.
-pub(super) async fn apps(
-    context: &Context<'_>,
-    names: &[String],
-    urls: &[RegistryUrl],
-) -> Result<ExitCode, Fault> {
+pub(super) async fn apps(context: &Context<'_>, names: &[String]) -> Result<ExitCode, Fault> {
+    let default = RegistryUrl::parse(DEFAULT_URL).ok();
+    let urls = match &context.settings.eureka.urls {
+        none if none.is_empty() => default.as_slice(),
+        named => named,
+    };
     let (all, registry) = list(urls, context.settings.timeout).await.map_err(fault)?;
     let mut report = all.report(registry);
     if !names.is_empty() {

@@ -8,13 +8,10 @@ use clap::{Subcommand, ValueHint};
 
 use crate::config::duration_within;
 use crate::eureka::RegistrySettings;
-use crate::model::RegistryUrl;
 use crate::text::{self, Message};
 
 /// Where a Eureka registry listens when nobody says otherwise.
 const PORT: u16 = 8761;
-/// The registry that is asked when nobody names one.
-const DEFAULT_URL: &str = "http://127.0.0.1:8761/eureka";
 
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(3_600);
@@ -42,7 +39,7 @@ pub(super) struct RegistryAppsArgs {
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url, value_delimiter = ',')]
-    eureka_url: Vec<String>,
+    pub(super) eureka_url: Vec<String>,
 }
 
 /// A command about registries.
@@ -54,8 +51,6 @@ pub enum EurekaCommand {
     Apps {
         /// In capitals; empty is every one.
         names: Vec<String>,
-        /// Servers of the registry; at least one.
-        urls: Vec<RegistryUrl>,
     },
 }
 
@@ -81,7 +76,6 @@ pub(super) fn command(
         EurekaArgs::Serve(args) => EurekaCommand::Serve(serve(args, working_dir, mistakes)),
         EurekaArgs::Apps(args) => EurekaCommand::Apps {
             names: args.names.iter().map(|name| name.to_uppercase()).collect(),
-            urls: urls(&args.eureka_url, mistakes),
         },
     };
     (mistakes.len() == before).then_some(command)
@@ -119,21 +113,6 @@ fn serve(
         }
     }
     RegistryServe { listen, settings, user_file }
-}
-
-fn urls(written: &[String], mistakes: &mut Vec<Message>) -> Vec<RegistryUrl> {
-    let mut written: Vec<&str> = written.iter().map(String::as_str).collect();
-    if written.is_empty() {
-        written.push(DEFAULT_URL);
-    }
-    let mut urls = Vec::new();
-    for one in written {
-        match RegistryUrl::parse(one.trim()) {
-            Ok(url) => urls.push(url),
-            Err(e) => mistakes.push(text::eureka::registry_url_invalid(e.shown, e.reason)),
-        }
-    }
-    urls
 }
 
 #[cfg(test)]
@@ -189,24 +168,8 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_reported_and_no_password() {
+    fn every_mistake_is_reported() {
         let line = "serve --listen here --eviction-interval 1ms";
         assert_eq!(of(line), Err(vec!["registry-listen-invalid", "duration-out-of-bounds"]));
-        let line = "apps --eureka-url http://a:s3cret@ --eureka-url h2c://b";
-        assert_eq!(of(line), Err(vec!["registry-url-invalid", "registry-url-invalid"]));
-    }
-
-    #[test]
-    fn several_registries_may_stand_in_one_word() {
-        let Ok(EurekaCommand::Apps { names, urls }) =
-            of("apps orders --eureka-url http://a:1,http://u:p@b:2/x/")
-        else {
-            panic!()
-        };
-        assert_eq!(names, ["ORDERS"]);
-        let urls: Vec<&str> = urls.iter().map(RegistryUrl::as_str).collect();
-        assert_eq!(urls, ["http://a:1/eureka", "http://b:2/x"]);
-        let Ok(EurekaCommand::Apps { urls, .. }) = of("apps") else { panic!() };
-        assert_eq!(urls[0].as_str(), DEFAULT_URL);
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use clap::FromArgMatches;
 
 use super::convert::{Convert, command};
+use super::eureka::EurekaArgs;
 use super::typed::{CommandArgs, server_ca};
 use super::{Args, Command, Early};
 use crate::cli::help;
@@ -118,6 +119,11 @@ fn flags(args: &Args) -> Flags {
         put(Key::TlsKey, serve.tls_key.clone());
         put(Key::OpenMetrics, serve.open_metrics.then(|| "true".into()));
         for url in &serve.eureka_url {
+            flags.add(Key::EurekaUrls, url);
+        }
+    }
+    if let CommandArgs::Eureka(EurekaArgs::Apps(apps)) = &args.command {
+        for url in &apps.eureka_url {
             flags.add(Key::EurekaUrls, url);
         }
     }
