@@ -61,19 +61,16 @@ def end(pids):
         os.waitpid(pid, 0)
 
 
-def free_ports(count):
+def free_ports():
     """Below the range that clients get theirs from, so that no connection takes one meanwhile."""
-    found = []
     for port in range(10000, 32000):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-        found.append(port)
-        if len(found) == count:
-            return found
-    sys.exit(f"no {count} free ports on this machine")
+        yield port
+    sys.exit("too few free ports on this machine")
 
 
 def cpu_of(pid):
@@ -130,8 +127,9 @@ def main():
             "PMCTL_DATABASE_URL": f"sqlite://{folder}/bench.db",
             "PMCTL_LANG": "en",
         }
-        control = free_ports(1)[0]
-        ports = [port for port in free_ports(PORTS + 1) if port != control]
+        candidates = free_ports()
+        control = next(candidates)
+        ports = []
         log = open(f"{folder}/serve.log", "w")
         server = subprocess.Popen(
             [pmctl, "serve", "--listen", f"127.0.0.1:{control}"],
@@ -141,8 +139,11 @@ def main():
         try:
             wait = [pmctl, "status", "--wait", "ready", "--timeout", "20s"]
             subprocess.run(wait, env=env, check=True, stdout=subprocess.DEVNULL)
-            for number, port in enumerate(ports):
-                add(pmctl, env, number, port)
+            while len(ports) < PORTS:
+                port = next(candidates)
+                # Somebody else may have come first.
+                if add(pmctl, env, port):
+                    ports.append(port)
             crowd = [forked(lambda: pairs(SOCKETS // 2 // CROWD)) for _ in range(CROWD)]
             expect(states(pmctl, env), ("server", {"serving": PORTS}))
             status = [pmctl, "ports", "status"]
@@ -186,12 +187,12 @@ def main():
     sys.exit(1 if failed else 0)
 
 
-def add(pmctl, env, number, port):
-    name, target = f"svc-{number}", "main=http://127.0.0.1:9"
-    command = [pmctl, "service", "add", name, "--port", str(port), "--bind", "127.0.0.1"]
-    subprocess.run(
-        [*command, "--target", target], env=env, check=True, stdout=subprocess.DEVNULL
+def add(pmctl, env, port):
+    command = [pmctl, "service", "add", f"svc-{port}", "--port", str(port), "--bind", "127.0.0.1"]
+    added = subprocess.run(
+        [*command, "--target", "main=http://127.0.0.1:9"], env=env, stdout=subprocess.DEVNULL
     )
+    return added.returncode == 0
 
 
 def expect(found, wanted):

@@ -95,3 +95,73 @@ impl Pinned {
         self.pin.has_window()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+    use crate::host::{Holder, details, holders, own_line};
+
+    /// What every system is asked in the same way. The test is the process that it ends, too.
+    #[test]
+    fn a_process_that_was_shown_is_ended_and_another_with_its_pid_is_not() {
+        const INSIDE: &str = "PMCTL_TEST_IS_TO_BE_ENDED";
+        if std::env::var_os(INSIDE).is_some() {
+            let _listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let _ = std::io::stdin().read_line(&mut String::new());
+            return;
+        }
+        let name = "host::pinned::tests::\
+                    a_process_that_was_shown_is_ended_and_another_with_its_pid_is_not";
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name])
+            .env(INSIDE, "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let identity = platform::identity_of(child.id()).unwrap();
+        let other = ProcessIdentity { start_time: identity.start_time - 1, ..identity.clone() };
+        assert!(matches!(pin(&other), Err(PinError::Gone)));
+
+        let holder = |identity: &ProcessIdentity| Holder {
+            identity: identity.clone(),
+            uid: None,
+            user: None,
+            command: None,
+            started_at: None,
+        };
+        let begun = std::time::Instant::now();
+        let port = loop {
+            let all = details(&[holder(&other), holder(&identity)]);
+            assert_eq!(all[0], Default::default(), "another process with that pid");
+            assert!(all[1].executable.is_some());
+            if let Some(port) = all[1].other_ports.first() {
+                let pids: Vec<u32> = all[1].parents.iter().map(|parent| parent.pid).collect();
+                assert_eq!(pids.first(), Some(&std::process::id()));
+                assert!(own_line().is_superset(&pids.iter().copied().collect()), "{pids:?}");
+                break *port;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "it never listens: {all:?}");
+            std::thread::yield_now();
+        };
+
+        let pinned = pin(&identity).unwrap();
+        assert_eq!(pinned.identity(), &identity);
+        assert!(pinned.may_signal() && pinned.listens_on(port) && !pinned.has_ended());
+        assert!(!pinned.wait(Duration::from_millis(1)));
+        pinned.end(None).unwrap();
+        pinned.resume().ok();
+        assert!(pinned.wait(Duration::from_secs(60)));
+        assert!(pinned.has_ended() && !pinned.may_signal() && !pinned.listens_on(port));
+        assert!(matches!(pinned.end(Some(EndSignal::Kill)), Err(PinError::Gone)));
+        assert!(matches!(pin(&identity), Err(PinError::Gone)));
+        child.wait().unwrap();
+        assert_eq!(
+            holders(&[port].into(), &[]).unwrap().remove(&port),
+            Some(crate::host::Holding::Free)
+        );
+    }
+}
