@@ -30,7 +30,7 @@ impl Ops {
             true => by_port.keys().copied().collect(),
             false => ports.clone(),
         };
-        let owner = self.own_process();
+        let owner = self.own_process().await?;
         // Whoever names ports wants to know all about them. A survey of every registered port stays
         // cheap: the server's own are recognised first, and nobody else is asked about those.
         let is_survey = ports.is_empty();
@@ -48,12 +48,16 @@ impl Ops {
         Ok(PortsReport { success: Success, source: self.source(), ports })
     }
 
-    /// The process of the server: this one, or the holder of the owner's lock.
-    pub(super) fn own_process(&self) -> Option<ProcessIdentity> {
-        match self.direct_facts() {
-            Some(facts) => facts.owner.clone(),
-            None => self.machine().own_identity().ok(),
-        }
+    /// The process of the server: this one, or the holder of the owner's lock. One that counts in
+    /// another pid namespace as it is seen here.
+    pub(super) async fn own_process(&self) -> Result<Option<ProcessIdentity>, Fault> {
+        let Some(facts) = self.direct_facts() else {
+            return Ok(self.machine().own_identity().ok());
+        };
+        let Some(owner) = facts.owner.clone() else { return Ok(None) };
+        let seen = move |machine: &dyn Machine| machine.seen_here(&owner).into_iter().next();
+        let seen = holders::ask(self.machine(), seen).await?;
+        Ok(seen.or_else(|| facts.owner.clone()))
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::direct::Direct;
 use super::reach::{Found, RETRY, Reach};
 use crate::host::{self, Holding};
-use crate::model::{Fault, FaultKind, KillRequest, Port, ProcessIdentity, ServerState, ServerView};
+use crate::model::{Fault, FaultKind, KillRequest, Port, ProcessIdentity, ServerState};
 use crate::ops::DirectFacts;
 use crate::rpc::Client;
 use crate::store::Owner;
@@ -80,13 +80,28 @@ impl Reach<'_> {
         // Without a readable lock nothing is known of an owner; who asked is told of it below.
         let owner = self.owner().unwrap_or(Owner::Free);
         let facts = |state| self.facts(&owner, state);
+        // Whoever listens where a server was said to be is protected as that server.
+        let named = async |state| {
+            let mut facts = facts(state);
+            if let Some(url) = &self.settings.server_url
+                && let Some(process) = process_at(url, None).await
+            {
+                facts.server.url = Some(url.clone());
+                facts.server.pid = Some(process.pid);
+                facts.owner = Some(process);
+            }
+            facts
+        };
         Ok(match self.find().await {
             Ok(Found::Server(client)) => {
                 let mut server = client.server().clone();
                 server.state = client.phase().into();
                 let owner = match facts(server.state).owner {
                     Some(owner) if Some(owner.pid) == server.pid => Some(owner),
-                    _ => process_of(&server).await,
+                    _ => match server.url.as_deref() {
+                        Some(url) => process_at(url, server.pid).await,
+                        None => None,
+                    },
                 };
                 (DirectFacts { server, owner }, Vec::new(), Server::Answers(client))
             }
@@ -99,11 +114,13 @@ impl Reach<'_> {
             Ok(Found::Nobody(why)) => {
                 (facts(ServerState::Down), vec![why.falling_back()], Server::None)
             }
-            Ok(Found::Silent(why)) => (facts(ServerState::Down), vec![why], Server::None),
+            Ok(Found::Silent(why)) => {
+                (named(ServerState::Unresponsive).await, vec![why], Server::None)
+            }
             Ok(Found::Busy(state, why)) => (facts(state), vec![why.clone()], Server::Busy(why)),
             // Turned away by the server: its ports are not touched, and the others not its concern.
             Err(fault) if fault.kind == FaultKind::Denied => {
-                (facts(ServerState::Ready), Vec::new(), Server::Refuses(fault))
+                (named(ServerState::Ready).await, Vec::new(), Server::Refuses(fault))
             }
             Err(fault) if self.settings.server_url.is_some() => return Err(fault),
             // A database that cannot be had is no reason to leave a port taken.
@@ -125,13 +142,14 @@ fn unavailable(why: Message) -> Fault {
     Fault::new(FaultKind::Unavailable, why)
 }
 
-/// The process of a server that answered and whose lock is not that of this database: the holder of
-/// its control port, if that has the pid it says.
-async fn process_of(server: &ServerView) -> Option<ProcessIdentity> {
-    let url = url::Url::parse(server.url.as_deref()?).ok()?;
-    let (port, pid) = (Port::new(url.port_or_known_default()?)?, server.pid?);
-    let look = move || host::holders(&BTreeSet::from([port]), &[pid]);
+/// The process of a server whose lock is not that of this database: the holder of its control port.
+/// Of several the one with `pid`, if it has one in this pid namespace.
+async fn process_at(url: &str, pid: Option<u32>) -> Option<ProcessIdentity> {
+    let url = url::Url::parse(url).ok()?;
+    let port = Port::new(url.port_or_known_default()?)?;
+    let look = move || host::holders(&BTreeSet::from([port]), &[]);
     let mut held = tokio::task::spawn_blocking(look).await.ok()?.ok()?;
     let Some(Holding::Held(holders)) = held.remove(&port) else { return None };
-    holders.into_iter().map(|holder| holder.identity).find(|identity| identity.pid == pid)
+    let of_pid = holders.iter().find(|holder| Some(holder.identity.pid) == pid);
+    of_pid.or(holders.first()).map(|holder| holder.identity.clone())
 }

@@ -66,12 +66,14 @@ pub(super) async fn apply(
     tell: mpsc::UnboundedSender<KillProgress>,
 ) -> KillReport {
     let source = plan.source;
+    // Without it a port that the server has again is called held.
+    let own = ops.own_process().await.ok().flatten();
     let run = Run {
         total: plan.ports.len() as u64,
         done: AtomicU64::new(0),
         ends: ends(&ops, &plan, &consent),
         stops: stops(&ops, &plan, &consent, &by),
-        own: ops.own_process(),
+        own,
         ops,
         by,
         tell,
