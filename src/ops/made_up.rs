@@ -160,8 +160,8 @@ impl Machine for MadeUp {
                 .map(|process| process.holder.clone())
                 .collect();
             match (holders.is_empty(), world.unseen.get(port)) {
-                (false, _) => Holding::Held(holders),
-                (true, Some(uid)) => Holding::HeldUnseen { uid: Some(*uid) },
+                (_, Some(uid)) => Holding::HeldUnseen { uid: Some(*uid), seen: holders },
+                (false, None) => Holding::Held(holders),
                 (true, None) => Holding::Free,
             }
         };

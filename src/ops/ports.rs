@@ -98,10 +98,7 @@ impl Judge {
     ) -> (Port, PortView) {
         let service = self.by_port.get(&port);
         let state = self.state(&holding);
-        let holders = match holding {
-            Holding::Held(holders) => holders,
-            Holding::Free | Holding::HeldUnseen { .. } => Vec::new(),
-        };
+        let holders = holding.seen();
         let connections = match (state, &self.live, service) {
             (PortState::Serving, Some(live), Some(service)) => {
                 live.counters(service.id).map(|counters| counters.connections)
@@ -126,13 +123,15 @@ impl Judge {
     fn state(&self, holding: &Holding) -> PortState {
         match holding {
             Holding::Free => PortState::Free,
-            Holding::HeldUnseen { .. } => PortState::Unknown,
-            Holding::Held(holders) => {
+            Holding::Held(_) | Holding::HeldUnseen { .. } => {
+                let holders = holding.seen();
                 let is = |known: &ProcessIdentity| holders.iter().any(|h| h.identity == *known);
                 if self.owner.as_ref().is_some_and(is) {
                     PortState::Serving
                 } else if self.unclean.iter().any(is) {
                     PortState::Residue
+                } else if matches!(holding, Holding::HeldUnseen { .. }) {
+                    PortState::Unknown
                 } else {
                     PortState::Foreign
                 }

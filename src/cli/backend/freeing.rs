@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::direct::Direct;
 use super::reach::{Found, RETRY, Reach};
-use crate::host::{self, Holding};
+use crate::host;
 use crate::model::{Fault, FaultKind, KillRequest, Port, ProcessIdentity, ServerState};
 use crate::ops::DirectFacts;
 use crate::rpc::Client;
@@ -149,7 +149,8 @@ async fn process_at(url: &str, pid: Option<u32>) -> Option<ProcessIdentity> {
     let port = Port::new(url.port_or_known_default()?)?;
     let look = move || host::holders(&BTreeSet::from([port]), &[]);
     let mut held = tokio::task::spawn_blocking(look).await.ok()?.ok()?;
-    let Some(Holding::Held(holders)) = held.remove(&port) else { return None };
+    let held = held.remove(&port)?;
+    let holders = held.seen();
     let of_pid = holders.iter().find(|holder| Some(holder.identity.pid) == pid);
     of_pid.or(holders.first()).map(|holder| holder.identity.clone())
 }

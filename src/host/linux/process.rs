@@ -209,7 +209,7 @@ fn effective_uid(pid: u32) -> Option<u32> {
     line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// The arguments with spaces between them; the name in brackets, as `ps` has it, where there are none.
+/// The arguments with NUL between them; the name in brackets, as `ps` has it, where there are none.
 fn command_line(pid: u32) -> Option<String> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let line = line.strip_suffix(b"\0").unwrap_or(&line);
@@ -217,7 +217,7 @@ fn command_line(pid: u32) -> Option<String> {
         let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
         return Some(format!("[{}]", String::from_utf8_lossy(name.trim_ascii_end())));
     }
-    Some(String::from_utf8_lossy(line).replace('\0', " "))
+    Some(String::from_utf8_lossy(line).into_owned())
 }
 
 /// In milliseconds since the Unix epoch, to the second.

@@ -30,23 +30,15 @@ impl Ports {
     fn holders<'a>(&'a self, services: impl Iterator<Item = &'a Service>) -> Vec<Holder> {
         let mut seen: BTreeMap<u32, &Holder> = BTreeMap::new();
         for service in services {
-            seen.extend(visible(self.of(service.port)).iter().map(|h| (h.identity.pid, h)));
+            seen.extend(self.of(service.port).seen().iter().map(|h| (h.identity.pid, h)));
         }
         seen.into_values().cloned().collect()
     }
 }
 
-/// The visible holders.
-pub(super) fn visible(holding: &Holding) -> &[Holder] {
-    match holding {
-        Holding::Held(holders) => holders,
-        Holding::Free | Holding::HeldUnseen { .. } => &[],
-    }
-}
-
-/// Them as shown.
+/// The visible holders as shown.
 pub(super) fn views(holding: &Holding) -> Vec<HolderView> {
-    visible(holding).iter().map(|holder| holders::view(holder, None)).collect()
+    holding.seen().iter().map(|holder| holders::view(holder, None)).collect()
 }
 
 /// The rules as this machine and database give them. `unclean`: servers of this node that never

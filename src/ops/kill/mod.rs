@@ -114,9 +114,8 @@ impl Ops {
     pub async fn served_ports(&self, ports: &BTreeSet<Port>) -> Result<BTreeSet<Port>, Fault> {
         let Some(server) = self.own_process().await? else { return Ok(BTreeSet::new()) };
         let held = holders::look(self.machine(), ports.clone(), vec![server.pid]).await?;
-        let is_served = |(_, holding): &(Port, Holding)| match holding {
-            Holding::Held(holders) => holders.iter().any(|holder| holder.identity == server),
-            Holding::Free | Holding::HeldUnseen { .. } => false,
+        let is_served = |(_, holding): &(Port, Holding)| {
+            holding.seen().iter().any(|holder| holder.identity == server)
         };
         let control = self.control_port();
         let served = held.into_iter().filter(is_served).map(|(port, _)| port);
