@@ -251,6 +251,22 @@ fn a_server_that_stands_still_for_a_moment_is_not_hung() {
 }
 
 #[test]
+fn a_server_that_dies_while_it_is_examined_is_cleaned_up_after() {
+    let (pmctl, upstream) = (Pmctl::new(), Upstream::saying("hello"));
+    pmctl.add("web", free_port(), &upstream.url());
+    let server = pmctl.serve();
+    server.signal(Signal::STOP);
+    let mut command = pmctl.command(&["--timeout", "200ms", "-o", "json", "cleanup"]);
+    let mut running = command.stdout(Stdio::piped()).spawn().expect("cleanup");
+    // Longer than its timeout, and than the patience with a first question.
+    thread::sleep(Duration::from_secs(6));
+    server.kill_hard();
+    let status = running.wait().expect("its end");
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert_eq!(actual(&pmctl, "web"), "stopped");
+}
+
+#[test]
 fn a_cleanup_that_is_killed_leaves_what_the_next_one_puts_right() {
     let upstream = Upstream::saying("hello");
     let (pmctl, port) = left_by_a_dead_server(&upstream);
