@@ -239,7 +239,7 @@ mod tests {
         child.wait().unwrap();
         let pids: BTreeSet<_> = sharers.iter().map(|h| h.identity.pid).collect();
         assert!(pids.is_superset(&[std::process::id(), child.id()].into()), "{pids:?}");
-        assert!(sharers.iter().any(|h| h.command.as_deref() == Some("sleep\060")));
+        assert!(sharers.iter().any(|h| h.command.as_deref() == Some("sleep\x0060")));
         assert_ours(port_of(address));
     }
 }

@@ -106,6 +106,18 @@ impl Ops {
         .await
     }
 
+    /// Whether the whole of a request may be begun that is then carried out in parts, by the server and
+    /// by this process. A refusal is recorded.
+    ///
+    /// # Errors
+    /// As [`Ops::plan_kill`].
+    pub async fn may_begin(&self, request: &KillRequest, by: &Actor) -> Result<(), Fault> {
+        match self.plan_kill(request).await {
+            Ok(_) => Ok(()),
+            Err(fault) => Err(self.refused(request, fault, by).await),
+        }
+    }
+
     /// Those of `ports` that the server of this database listens on, its control port left out: it
     /// frees them itself, by stopping their services.
     ///
