@@ -54,6 +54,7 @@ impl Cleanup<'_> {
     async fn carry_out(&self) -> Result<CleanupReport, Fault> {
         let mut deadline = Instant::now() + self.context.settings.timeout;
         let mut ended: Option<CleanupNode> = None;
+        let mut was_examined = false;
         loop {
             let begun = Instant::now();
             let wait_because = match self.reach.find().await? {
@@ -77,6 +78,12 @@ impl Cleanup<'_> {
                                 return self.inside(client, ended).await;
                             }
                             Examined::Answers(_) | Examined::Changed => {
+                                // The examination was not a wait for it to come or go.
+                                if !was_examined {
+                                    let patience = self.context.settings.timeout.max(LOOK);
+                                    deadline = deadline.max(Instant::now() + patience);
+                                    was_examined = true;
+                                }
                                 self.comes_or_goes(Some(holder.identity.pid), state)
                             }
                             Examined::Hung(hung) => {

@@ -47,7 +47,7 @@ async fn on_this_machine(
     let rest = with(request.ports.difference(&here.served).copied().collect());
     if !rest.ports.is_empty() {
         // What needs consent as a whole is refused before either half has begun.
-        ops.plan_kill(request).await?;
+        ops.may_begin(request, &by).await?;
     }
     let both = Both { total: request.ports.len() as u64, done: Default::default(), hear };
     let there = async {

@@ -52,7 +52,7 @@ pub(super) fn describe(pids: &BTreeSet<u32>) -> BTreeMap<u32, Holder> {
         let process = system.process(Pid::from_u32(*pid)).filter(|p| !is_zombie(p))?;
         let words: Vec<_> = process.cmd().iter().map(|word| word.to_string_lossy()).collect();
         let command = match (words.is_empty(), process.exe()) {
-            (false, _) => words.join(" "),
+            (false, _) => words.join("\0"),
             (true, Some(exe)) => exe.display().to_string(),
             (true, None) => format!("[{}]", process.name().to_string_lossy()),
         };

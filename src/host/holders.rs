@@ -12,13 +12,26 @@ use super::{HostError, platform};
 pub enum Holding {
     /// Nobody listens.
     Free,
-    /// These processes have a listening socket on it, ascending by pid; at least one.
+    /// These processes have a listening socket on it, ascending by pid; at least one. Every such
+    /// socket is one of theirs.
     Held(Vec<Holder>),
     /// Somebody listens whose process this one may not see.
     HeldUnseen {
         /// The user the socket belongs to, where the system says.
         uid: Option<u32>,
+        /// Who else has it, on another address; mostly nobody.
+        seen: Vec<Holder>,
     },
+}
+
+impl Holding {
+    /// Those who are known to have it.
+    pub fn seen(&self) -> &[Holder] {
+        match self {
+            Self::Free => &[],
+            Self::Held(seen) | Self::HeldUnseen { seen, .. } => seen,
+        }
+    }
 }
 
 /// A process with a listening socket.
@@ -30,7 +43,7 @@ pub struct Holder {
     pub uid: Option<u32>,
     /// That user's name; the uid in digits where it has none.
     pub user: Option<String>,
-    /// Its command line, unmasked: it may hold secrets.
+    /// Its arguments with NUL between them, unmasked: they may hold secrets.
     pub command: Option<String>,
     /// When it was started, to the second at least.
     pub started_at: Option<Timestamp>,
@@ -56,22 +69,40 @@ pub fn holders(
     ports: &BTreeSet<Port>,
     known_pids: &[u32],
 ) -> Result<BTreeMap<Port, Holding>, HostError> {
+    let mut held = look(ports, known_pids)?;
+    let unseen = held.iter().filter(|(_, holding)| matches!(holding, Holding::HeldUnseen { .. }));
+    let unseen: BTreeSet<Port> = unseen.map(|(port, _)| *port).collect();
+    if !unseen.is_empty() {
+        // Somebody who ends between two questions to the system is not hidden: he is gone by now.
+        held.extend(look(&unseen, &[])?);
+    }
+    Ok(held)
+}
+
+fn look(ports: &BTreeSet<Port>, known_pids: &[u32]) -> Result<BTreeMap<Port, Holding>, HostError> {
     let mut sockets: BTreeMap<Port, Vec<Listening>> = BTreeMap::new();
     for socket in platform::listening(ports, known_pids)? {
         sockets.entry(socket.port).or_default().push(socket);
     }
     let pids: BTreeSet<u32> = sockets.values().flatten().flat_map(|s| &s.pids).copied().collect();
     let described = platform::describe(&pids);
-    let holding = |port: &Port| {
-        let Some(sockets) = sockets.get(port) else { return Holding::Free };
-        let pids: BTreeSet<u32> = sockets.iter().flat_map(|s| &s.pids).copied().collect();
-        let seen: Vec<_> = pids.iter().filter_map(|pid| described.get(pid)).cloned().collect();
-        match seen.is_empty() {
-            true => Holding::HeldUnseen { uid: sockets.iter().find_map(|s| s.uid) },
-            false => Holding::Held(seen),
-        }
+    let holding = |port: &Port| match sockets.get(port) {
+        Some(sockets) => holding(sockets, &described),
+        None => Holding::Free,
     };
     Ok(ports.iter().map(|port| (*port, holding(port))).collect())
+}
+
+/// Who has a port with these `sockets`.
+fn holding(sockets: &[Listening], described: &BTreeMap<u32, Holder>) -> Holding {
+    let pids: BTreeSet<u32> = sockets.iter().flat_map(|s| &s.pids).copied().collect();
+    let seen = pids.iter().filter_map(|pid| described.get(pid)).cloned().collect();
+    let is_unseen =
+        |socket: &&Listening| !socket.pids.iter().any(|pid| described.contains_key(pid));
+    match sockets.iter().find(is_unseen) {
+        Some(socket) => Holding::HeldUnseen { uid: socket.uid, seen },
+        None => Holding::Held(seen),
+    }
 }
 
 #[cfg(test)]
@@ -113,6 +144,30 @@ mod tests {
         assert_eq!(holding(port, &[]), Holding::Free, "bound, but not listening");
         dual.listen(1).unwrap();
         assert_ours(port);
+    }
+
+    #[test]
+    fn a_port_of_which_one_socket_has_no_visible_owner_is_not_all_seen() {
+        let holder = Holder {
+            identity: own_identity().unwrap(),
+            uid: None,
+            user: None,
+            command: None,
+            started_at: None,
+        };
+        let socket = |uid, pids: &[u32]| Listening {
+            port: port_of(([127, 0, 0, 1], 81).into()),
+            uid: Some(uid),
+            pids: pids.iter().copied().collect(),
+        };
+        let described = BTreeMap::from([(7, holder.clone())]);
+        // 8 was seen to have it, and has ended since.
+        let all = [socket(1, &[7, 8]), socket(2, &[7])];
+        assert_eq!(super::holding(&all, &described), Holding::Held(vec![holder.clone()]));
+        for unseen in [socket(0, &[]), socket(0, &[8])] {
+            let expected = Holding::HeldUnseen { uid: Some(0), seen: vec![holder.clone()] };
+            assert_eq!(super::holding(&[socket(1, &[7]), unseen], &described), expected);
+        }
     }
 
     #[test]
@@ -184,7 +239,7 @@ mod tests {
         child.wait().unwrap();
         let pids: BTreeSet<_> = sharers.iter().map(|h| h.identity.pid).collect();
         assert!(pids.is_superset(&[std::process::id(), child.id()].into()), "{pids:?}");
-        assert!(sharers.iter().any(|h| h.command.as_deref() == Some("sleep 60")));
+        assert!(sharers.iter().any(|h| h.command.as_deref() == Some("sleep\x0060")));
         assert_ours(port_of(address));
     }
 }

@@ -28,6 +28,17 @@ pub fn liveness(identity: &ProcessIdentity) -> Liveness {
     platform::liveness(identity)
 }
 
+/// How processes of this pid namespace are that may be that one: itself, or where it counts in a
+/// namespace below this one (a container's), whoever it is here. More than one only where the system
+/// does not tell them apart; none where it is not visible. Blocks for a look at every process where
+/// the namespace is another.
+pub fn seen_here(identity: &ProcessIdentity) -> Vec<ProcessIdentity> {
+    #[cfg(target_os = "linux")]
+    return platform::seen_here(identity);
+    #[cfg(not(target_os = "linux"))]
+    return vec![identity.clone()];
+}
+
 /// Whether that process is known to live: what the locks of `store` ask.
 pub fn is_alive(identity: &ProcessIdentity) -> bool {
     liveness(identity) == Liveness::Alive

@@ -1,21 +1,25 @@
 //! Command lines without the secrets that stand in them.
 
-/// `command` with `***` in place of what looks like a secret: the value of an option, variable or
-/// property whose name has a word such as `password`, `token` or `secret` in it, and the user part
-/// of a URL. A guess by names: what no name gives away stays.
+/// `command`, whose arguments stand apart by NUL or, where there is none, by spaces, with spaces
+/// between them and `***` in place of what looks like a secret: the value of an option, variable or
+/// property whose name has a word such as `password`, `token` or `secret` in it, with all that
+/// follows it in the same argument, and the user part of a URL. A guess by names: what no name gives
+/// away stays.
 pub fn masked(command: &str) -> String {
+    let apart = if command.contains('\0') { '\0' } else { ' ' };
     let mut shown = Vec::new();
     let mut hides_next = false;
-    for word in command.split(' ') {
-        if hides_next && !word.is_empty() {
+    for argument in command.split(apart) {
+        if hides_next && !argument.is_empty() {
             shown.push(HIDDEN.to_owned());
             // The scheme of an `Authorization` field: its value is still to come.
-            hides_next = word.eq_ignore_ascii_case("bearer") || word.eq_ignore_ascii_case("basic");
+            hides_next =
+                argument.eq_ignore_ascii_case("bearer") || argument.eq_ignore_ascii_case("basic");
             continue;
         }
-        let (word, next) = masked_word(word);
+        let (argument, next) = masked_argument(argument);
         hides_next |= next;
-        shown.push(word);
+        shown.push(argument);
     }
     shown.join(" ")
 }
@@ -47,35 +51,37 @@ const SECRET: &[&str] = &[
     "authorization",
 ];
 
-/// Words that say it only as a whole: a `compass` is none.
-const SHORT: &[&str] = &["pass", "pwd", "jwt"];
+/// Parts of names that say "secret" where they stand alone.
+const SECRET_WORDS: &[&str] = &["pass", "pwd", "jwt"];
 
-/// The word as it may be shown, and whether the one after it is its secret value.
-fn masked_word(word: &str) -> (String, bool) {
-    let word = without_users(word);
-    let word = word.as_str();
-    if let Some((name, value)) = word.split_once('=') {
-        if is_secret(name) && !value.is_empty() {
-            return (format!("{name}={HIDDEN}"), false);
+/// The argument as it may be shown, and whether the one after it is its secret value.
+fn masked_argument(argument: &str) -> (String, bool) {
+    let argument = without_users(argument);
+    let mut name_begins = 0;
+    for (at, c) in argument.char_indices() {
+        let name = argument.get(name_begins..at).unwrap_or_default();
+        // A path before a colon is a part of a list, or of a URL.
+        let is_name = c == '=' || (c == ':' && !name.contains('/'));
+        if is_name && is_secret(name) {
+            let (shown, value) = argument.split_at(at + 1);
+            return match value.trim().is_empty() {
+                true => (argument.clone(), c == ':'),
+                false => (format!("{shown}{HIDDEN}"), false),
+            };
         }
-        return (word.to_owned(), false);
+        if matches!(c, '=' | ':' | '?' | '&' | ';' | ',') || c.is_whitespace() {
+            name_begins = at + c.len_utf8();
+        }
     }
-    if let Some((name, value)) = word.split_once(':')
-        && is_secret(name)
-        && !name.contains('/')
-    {
-        return match value.is_empty() {
-            true => (word.to_owned(), true),
-            false => (format!("{name}:{HIDDEN}"), false),
-        };
-    }
-    (word.to_owned(), word.starts_with('-') && is_secret(word))
+    let is_option = argument.starts_with('-') && !argument.contains('=') && is_secret(&argument);
+    (argument, is_option)
 }
 
 fn is_secret(name: &str) -> bool {
-    let name = name.to_lowercase();
+    let name = name.trim_end_matches(['"', '\'']).to_lowercase();
     let mut words = name.split(|c: char| !c.is_alphanumeric());
-    (SECRET.iter().any(|part| name.contains(part)) || words.any(|word| SHORT.contains(&word)))
+    (SECRET.iter().any(|part| name.contains(part))
+        || words.any(|word| SECRET_WORDS.contains(&word)))
         && !name.ends_with("-file")
         && !name.ends_with("_file")
 }
@@ -113,6 +119,22 @@ mod tests {
             ("app --url=http://a:b@h:1/x", "app --url=http://***@h:1/x"),
             ("app --token-file /x --passwords", "app --token-file /x --passwords"),
             ("node server.js 8080", "node server.js 8080"),
+            ("app\0--password\0my own words\0--port\080", "app --password *** --port 80"),
+            ("app\0--password=a,b c;d\0x", "app --password=*** x"),
+            (
+                "java -Durl=jdbc:mysql://db/x?user=a&password=b&ssl=1",
+                "java -Durl=jdbc:mysql://db/x?user=a&password=***",
+            ),
+            ("app\0Server=db;User Id=sa;Password=b", "app Server=db;User Id=sa;Password=***"),
+            ("app Server=db;User Id=sa;Pwd=b", "app Server=db;User Id=sa;Pwd=***"),
+            ("sh\0-c\0PGPASSWORD='a b' psql", "sh -c PGPASSWORD=***"),
+            ("app\0{\"a\": 1, \"password\": \"x y\"}", "app {\"a\": 1, \"password\":***"),
+            ("curl\0-H\0Authorization: Bearer a\0u", "curl -H Authorization:*** u"),
+            ("curl\0--header=X-Auth-Token:a", "curl --header=X-Auth-Token:***"),
+            ("app --pass a --bypass b", "app --pass *** --bypass b"),
+            ("docker -v /run/secrets/token:/t x", "docker -v /run/secrets/token:/t x"),
+            ("app\0--name=订单;密码token=x", "app --name=订单;密码token=***"),
+            ("app --password= x", "app --password= x"),
         ] {
             assert_eq!(masked(command), shown);
         }

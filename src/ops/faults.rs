@@ -178,7 +178,7 @@ async fn holder_of(machine: &Arc<dyn Machine>, port: Port) -> Seen {
 fn seen(machine: &dyn Machine, port: Port, holding: Holding) -> Seen {
     let holders = match holding {
         Holding::Free => return Seen::Nobody,
-        Holding::HeldUnseen { uid } => {
+        Holding::HeldUnseen { uid, .. } => {
             return Seen::OtherUser(uid.map_or_else(|| "?".to_owned(), |uid| uid.to_string()));
         }
         Holding::Held(holders) => holders,

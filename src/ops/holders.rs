@@ -34,9 +34,7 @@ pub(super) fn details_of(
 ) -> BTreeMap<u32, HolderDetails> {
     let mut seen: BTreeMap<u32, &Holder> = BTreeMap::new();
     for holding in held.values() {
-        if let Holding::Held(holders) = holding {
-            seen.extend(holders.iter().map(|holder| (holder.identity.pid, holder)));
-        }
+        seen.extend(holding.seen().iter().map(|holder| (holder.identity.pid, holder)));
     }
     let holders: Vec<Holder> = seen.into_values().cloned().collect();
     let details = machine.details(&holders);

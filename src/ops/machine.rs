@@ -52,6 +52,10 @@ pub(super) trait Machine: Send + Sync {
     /// Who this process is.
     fn own_identity(&self) -> Result<ProcessIdentity, HostError>;
 
+    /// How this machine shows a process that may count in another pid namespace; see
+    /// [`host::seen_here`].
+    fn seen_here(&self, identity: &ProcessIdentity) -> Vec<ProcessIdentity>;
+
     /// Pids of this process and its ancestors.
     fn own_line(&self) -> BTreeSet<u32>;
 
@@ -93,6 +97,10 @@ impl Machine for ThisMachine {
 
     fn own_identity(&self) -> Result<ProcessIdentity, HostError> {
         host::own_identity()
+    }
+
+    fn seen_here(&self, identity: &ProcessIdentity) -> Vec<ProcessIdentity> {
+        host::seen_here(identity)
     }
 
     fn own_line(&self) -> BTreeSet<u32> {

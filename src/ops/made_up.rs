@@ -1,7 +1,7 @@
 //! A machine made up for tests: processes that end as they are told to, users one is not, pids that
 //! become another process' between two looks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,6 +26,8 @@ pub(super) struct World {
     pub(super) unbindable: BTreeSet<Port>,
     /// Pids of the caller's ancestors.
     pub(super) ancestors: BTreeSet<u32>,
+    /// Processes that count in another pid namespace, and who they are here.
+    pub(super) elsewhere: HashMap<ProcessIdentity, ProcessIdentity>,
     /// The caller's user.
     pub(super) own_uid: u32,
     /// The caller may signal everybody.
@@ -113,6 +115,7 @@ impl MadeUp {
             clients: BTreeMap::new(),
             unbindable: BTreeSet::new(),
             ancestors: BTreeSet::new(),
+            elsewhere: HashMap::new(),
             own_uid: OWN_UID,
             may_end_any: false,
             signals: Vec::new(),
@@ -157,8 +160,8 @@ impl Machine for MadeUp {
                 .map(|process| process.holder.clone())
                 .collect();
             match (holders.is_empty(), world.unseen.get(port)) {
-                (false, _) => Holding::Held(holders),
-                (true, Some(uid)) => Holding::HeldUnseen { uid: Some(*uid) },
+                (_, Some(uid)) => Holding::HeldUnseen { uid: Some(*uid), seen: holders },
+                (false, None) => Holding::Held(holders),
                 (true, None) => Holding::Free,
             }
         };
@@ -181,6 +184,11 @@ impl Machine for MadeUp {
 
     fn own_identity(&self) -> Result<ProcessIdentity, HostError> {
         Ok(identity(OWN_PID, 1))
+    }
+
+    fn seen_here(&self, identity: &ProcessIdentity) -> Vec<ProcessIdentity> {
+        let elsewhere = self.world().elsewhere.get(identity).cloned();
+        vec![elsewhere.unwrap_or_else(|| identity.clone())]
     }
 
     fn own_line(&self) -> BTreeSet<u32> {

@@ -30,7 +30,7 @@ impl Ops {
             true => by_port.keys().copied().collect(),
             false => ports.clone(),
         };
-        let owner = self.own_process();
+        let owner = self.own_process().await?;
         // Whoever names ports wants to know all about them. A survey of every registered port stays
         // cheap: the server's own are recognised first, and nobody else is asked about those.
         let is_survey = ports.is_empty();
@@ -48,12 +48,16 @@ impl Ops {
         Ok(PortsReport { success: Success, source: self.source(), ports })
     }
 
-    /// The process of the server: this one, or the holder of the owner's lock.
-    pub(super) fn own_process(&self) -> Option<ProcessIdentity> {
-        match self.direct_facts() {
-            Some(facts) => facts.owner.clone(),
-            None => self.machine().own_identity().ok(),
-        }
+    /// The process of the server: this one, or the holder of the owner's lock. One that counts in
+    /// another pid namespace as it is seen here.
+    pub(super) async fn own_process(&self) -> Result<Option<ProcessIdentity>, Fault> {
+        let Some(facts) = self.direct_facts() else {
+            return Ok(self.machine().own_identity().ok());
+        };
+        let Some(owner) = facts.owner.clone() else { return Ok(None) };
+        let seen = move |machine: &dyn Machine| machine.seen_here(&owner).into_iter().next();
+        let seen = holders::ask(self.machine(), seen).await?;
+        Ok(seen.or_else(|| facts.owner.clone()))
     }
 }
 
@@ -94,10 +98,7 @@ impl Judge {
     ) -> (Port, PortView) {
         let service = self.by_port.get(&port);
         let state = self.state(&holding);
-        let holders = match holding {
-            Holding::Held(holders) => holders,
-            Holding::Free | Holding::HeldUnseen { .. } => Vec::new(),
-        };
+        let holders = holding.seen();
         let connections = match (state, &self.live, service) {
             (PortState::Serving, Some(live), Some(service)) => {
                 live.counters(service.id).map(|counters| counters.connections)
@@ -122,13 +123,15 @@ impl Judge {
     fn state(&self, holding: &Holding) -> PortState {
         match holding {
             Holding::Free => PortState::Free,
-            Holding::HeldUnseen { .. } => PortState::Unknown,
-            Holding::Held(holders) => {
+            Holding::Held(_) | Holding::HeldUnseen { .. } => {
+                let holders = holding.seen();
                 let is = |known: &ProcessIdentity| holders.iter().any(|h| h.identity == *known);
                 if self.owner.as_ref().is_some_and(is) {
                     PortState::Serving
                 } else if self.unclean.iter().any(is) {
                     PortState::Residue
+                } else if matches!(holding, Holding::HeldUnseen { .. }) {
+                    PortState::Unknown
                 } else {
                     PortState::Foreign
                 }

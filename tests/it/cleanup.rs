@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection};
 
 use crate::support::{
-    Holder, Listen, Pmctl, Server, Upstream, free_port, free_ports, is_listening, wait_until,
+    Holder, Listen, Pmctl, Server, Upstream, free_port, free_ports, is_listening, runtime,
+    wait_until,
 };
 
 const TERM: Option<i32> = Some(15);
@@ -248,6 +251,22 @@ fn a_server_that_stands_still_for_a_moment_is_not_hung() {
 }
 
 #[test]
+fn a_server_that_dies_while_it_is_examined_is_cleaned_up_after() {
+    let (pmctl, upstream) = (Pmctl::new(), Upstream::saying("hello"));
+    pmctl.add("web", free_port(), &upstream.url());
+    let server = pmctl.serve();
+    server.signal(Signal::STOP);
+    let mut command = pmctl.command(&["--timeout", "200ms", "-o", "json", "cleanup"]);
+    let mut running = command.stdout(Stdio::piped()).spawn().expect("cleanup");
+    // Longer than its timeout, and than the patience with a first question.
+    thread::sleep(Duration::from_secs(6));
+    server.kill_hard();
+    let status = running.wait().expect("its end");
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert_eq!(actual(&pmctl, "web"), "stopped");
+}
+
+#[test]
 fn a_cleanup_that_is_killed_leaves_what_the_next_one_puts_right() {
     let upstream = Upstream::saying("hello");
     let (pmctl, port) = left_by_a_dead_server(&upstream);
@@ -283,6 +302,30 @@ fn a_database_that_cannot_be_written_is_named() {
     let refused = pmctl.fails_json(5, &["cleanup"]);
     assert!(refused["error"].as_str().is_some_and(|e| e.contains("pmctl.db")), "{refused:#}");
     assert_eq!(pmctl.services(), before);
+}
+
+#[test]
+fn nobody_is_ended_while_the_record_cannot_be_written() {
+    let upstream = Upstream::saying("hello");
+    let (pmctl, port) = left_by_a_dead_server(&upstream);
+    let mut holder = Holder::on(&[port], Listen::V4);
+    let runtime = runtime();
+    let mut writer: SqliteConnection = runtime.block_on(async {
+        let options = SqliteConnectOptions::new().filename(pmctl.database());
+        let mut writer = options.connect().await.expect("the database");
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut writer).await.expect("the writers' lock");
+        writer
+    });
+    let busy = pmctl.fails_json(4, &["cleanup", "--force"]);
+    assert_eq!(busy["code"], "database-busy", "{busy:#}");
+    assert!(holder.is_alive(), "ended, and nothing tells of it");
+    runtime.block_on(async {
+        sqlx::raw_sql("ROLLBACK").execute(&mut writer).await.expect("an end");
+        writer.close().await.expect("a close");
+    });
+    let done = cleanup(&pmctl, 0, &["--force"]);
+    assert_eq!(item(&done, "web")["action"], "holder-ended", "{done:#}");
+    assert_eq!(holder.wait_signal(), TERM);
 }
 
 #[test]

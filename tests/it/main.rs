@@ -29,6 +29,8 @@ mod health;
 mod heartbeats;
 /// Freeing ports.
 mod ports_kill;
+/// A server that is hard to recognise is never ended for its port.
+mod protected;
 /// What passes through a proxy, and how.
 mod proxying;
 /// Many services and large bodies.

@@ -257,6 +257,22 @@ fn more_than_64_ports_need_force_even_where_they_are_free() {
 }
 
 #[test]
+fn a_request_that_is_refused_whole_is_an_event_with_a_server_too() {
+    let (pmctl, upstream) = (Pmctl::new(), Upstream::saying("hello"));
+    let served = free_port();
+    pmctl.add("shop", served, &upstream.url());
+    let server = pmctl.serve();
+    let mut ports = free_ports(64);
+    ports.push(served);
+    let list = ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    pmctl.fails(3, &["ports", "kill", &list]);
+    assert!(is_listening(served));
+    let events = pmctl.json(&["events", "-n", "1000"])["events"].to_string();
+    assert!(events.contains("port-left") && events.contains("65 ports were named"), "{events}");
+    server.stop();
+}
+
+#[test]
 fn a_served_port_is_freed_by_stopping_its_service_and_a_start_undoes_it() {
     let (pmctl, upstream) = (Pmctl::new(), Upstream::saying("hello"));
     let [served, taken] = [free_port(), free_port()];

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::direct::Direct;
 use super::reach::{Found, Nobody, RETRY, Reach};
-use crate::host::{self, Holding};
+use crate::host;
 use crate::model::{Fault, FaultKind, KillRequest, Port, ProcessIdentity, ServerState};
 use crate::ops::DirectFacts;
 use crate::rpc::Client;
@@ -80,13 +80,28 @@ impl Reach<'_> {
         // Without a readable lock nothing is known of an owner; who asked is told of it below.
         let owner = self.owner().unwrap_or(Owner::Free);
         let facts = |state| self.facts(&owner, state);
+        // Whoever listens where a server was said to be is protected as that server.
+        let named = async |state| {
+            let mut facts = facts(state);
+            if let Some(url) = &self.settings.server_url
+                && let Some(process) = process_at(url, None).await
+            {
+                facts.server.url = Some(url.clone());
+                facts.server.pid = Some(process.pid);
+                facts.owner = Some(process);
+            }
+            facts
+        };
         Ok(match self.find().await {
             Ok(Found::Server(client)) => {
                 let mut server = client.server().clone();
                 server.state = client.phase().into();
                 let owner = match facts(server.state).owner {
                     Some(owner) if Some(owner.pid) == server.pid => Some(owner),
-                    _ => listener(server.url.as_deref(), server.pid).await,
+                    _ => match server.url.as_deref() {
+                        Some(url) => process_at(url, server.pid).await,
+                        None => None,
+                    },
                 };
                 (DirectFacts { server, owner }, Vec::new(), Server::Answers(client))
             }
@@ -98,7 +113,7 @@ impl Reach<'_> {
             }
             // A server of another database is never changed, wherever it was met.
             Ok(Found::Nobody(Nobody::OtherDatabase(url))) => {
-                let owner = listener(Some(&url), None).await;
+                let owner = process_at(&url, None).await;
                 let why = Nobody::OtherDatabase(url);
                 let notes = vec![why.clone().falling_back()];
                 let facts = DirectFacts { owner, ..facts(ServerState::Ready) };
@@ -107,16 +122,16 @@ impl Reach<'_> {
             Ok(Found::Nobody(why)) => {
                 (facts(ServerState::Down), vec![why.falling_back()], Server::None)
             }
-            // Said to be a server and silent: it may be a hung one, of whatever database.
             Ok(Found::Silent(why)) => {
-                let owner = listener(self.settings.server_url.as_deref(), None).await;
-                let facts = DirectFacts { owner, ..facts(ServerState::Unresponsive) };
-                (facts, vec![why], Server::None)
+                (named(ServerState::Unresponsive).await, vec![why], Server::None)
             }
             Ok(Found::Busy(state, why)) => (facts(state), vec![why.clone()], Server::Busy(why)),
             // Turned away by the server: its ports are not touched, and the others not its concern.
-            Err(fault) if fault.kind == FaultKind::Denied && owner != Owner::Free => {
-                (facts(ServerState::Ready), Vec::new(), Server::Refuses(fault))
+            Err(fault)
+                if fault.kind == FaultKind::Denied
+                    && (owner != Owner::Free || self.settings.server_url.is_some()) =>
+            {
+                (named(ServerState::Ready).await, Vec::new(), Server::Refuses(fault))
             }
             // And where it is not known which process it is, nothing is.
             Err(fault) if fault.kind == FaultKind::Denied => return Err(fault),
@@ -140,14 +155,15 @@ fn unavailable(why: Message) -> Fault {
     Fault::new(FaultKind::Unavailable, why)
 }
 
-/// The process that listens where a server is whose lock is not that of this database; the one of
-/// that pid, if the server has said its own.
-async fn listener(url: Option<&str>, pid: Option<u32>) -> Option<ProcessIdentity> {
-    let port = Port::new(url::Url::parse(url?).ok()?.port_or_known_default()?)?;
-    let first: Vec<u32> = pid.into_iter().collect();
-    let look = move || host::holders(&BTreeSet::from([port]), &first);
+/// The process of a server whose lock is not that of this database: the holder of its control port.
+/// Of several the one with `pid`, if it has one in this pid namespace.
+async fn process_at(url: &str, pid: Option<u32>) -> Option<ProcessIdentity> {
+    let url = url::Url::parse(url).ok()?;
+    let port = Port::new(url.port_or_known_default()?)?;
+    let look = move || host::holders(&BTreeSet::from([port]), &[]);
     let mut held = tokio::task::spawn_blocking(look).await.ok()?.ok()?;
-    let Some(Holding::Held(holders)) = held.remove(&port) else { return None };
-    let mut identities = holders.into_iter().map(|holder| holder.identity);
-    identities.find(|identity| pid.is_none_or(|pid| identity.pid == pid))
+    let held = held.remove(&port)?;
+    let holders = held.seen();
+    let of_pid = holders.iter().find(|holder| Some(holder.identity.pid) == pid);
+    of_pid.or(holders.first()).map(|holder| holder.identity.clone())
 }

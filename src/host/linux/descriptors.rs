@@ -32,7 +32,7 @@ pub(super) fn owners(inodes: &BTreeSet<u64>, known_pids: &[u32]) -> BTreeMap<u64
 }
 
 /// Every process of this pid namespace, and of those below it.
-fn pids() -> impl Iterator<Item = u32> {
+pub(super) fn pids() -> impl Iterator<Item = u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }

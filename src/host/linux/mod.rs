@@ -23,7 +23,7 @@ pub(super) use peer::{in_user_namespace, is_own_socket, overflow_uid, peer_socke
 pub(super) use pin::Pin;
 #[cfg(test)]
 pub(super) use process::identity_of;
-pub(super) use process::{describe, liveness, own_figures, own_identity};
+pub(super) use process::{describe, liveness, own_figures, own_identity, seen_here};
 
 /// A TCP socket as the kernel shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

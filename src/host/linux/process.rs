@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::{fs, io};
 
@@ -82,6 +83,15 @@ impl Here {
         if let Some(here) = HERE.get() {
             return Ok(here);
         }
+        // A `/proc` that counts in another pid namespace (`unshare --pid` without `--mount-proc`) shows
+        // other processes than those that a signal to the same pid would reach.
+        let who = "/proc/self";
+        let own = fs::read_link(who)
+            .map_err(|source| HostError::Read { what: who.to_owned(), source })?;
+        if !is_own_pid(&own) {
+            let source = io::Error::other("/proc counts in another pid namespace");
+            return Err(HostError::Read { what: who.to_owned(), source });
+        }
         let boot_id = read_text("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
         let namespace = "/proc/self/ns/pid";
         let pid_namespace = fs::metadata(namespace)
@@ -89,6 +99,10 @@ impl Here {
             .ino();
         Ok(HERE.get_or_init(|| Self { boot_id, pid_namespace }))
     }
+}
+
+fn is_own_pid(link: &Path) -> bool {
+    link.to_str().and_then(|pid| pid.parse().ok()) == Some(std::process::id())
 }
 
 pub(in crate::host) fn own_identity() -> Result<ProcessIdentity, HostError> {
@@ -129,6 +143,35 @@ pub(in crate::host) fn liveness(identity: &ProcessIdentity) -> Liveness {
     }
 }
 
+pub(in crate::host) fn seen_here(identity: &ProcessIdentity) -> Vec<ProcessIdentity> {
+    let Ok(here) = Here::get() else { return Vec::new() };
+    if identity.boot_id != here.boot_id {
+        return Vec::new();
+    }
+    if identity.pid_namespace == here.pid_namespace {
+        return vec![identity.clone()];
+    }
+    let seen = |pid: u32| {
+        let stat = Stat::of(pid).ok().filter(|stat| stat.start_time == identity.start_time)?;
+        if innermost_pid(pid)? != identity.pid {
+            return None;
+        }
+        // Of another user: it may be the one that is meant, and counts as it.
+        let namespace = fs::metadata(format!("/proc/{pid}/ns/pid")).ok().map(|link| link.ino());
+        let is_it = namespace.is_none_or(|namespace| namespace == identity.pid_namespace);
+        is_it.then(|| self::identity(here, pid, &stat))
+    };
+    super::descriptors::pids().filter_map(seen).collect()
+}
+
+/// The pid that the process has in its own pid namespace, where that is one below this one.
+fn innermost_pid(pid: u32) -> Option<u32> {
+    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+    let status = String::from_utf8_lossy(&status);
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    line.split_ascii_whitespace().skip(1).last()?.parse().ok()
+}
+
 /// Whether its pid counts in the pid namespace of this process.
 pub(super) fn is_in_this_pid_namespace(identity: &ProcessIdentity) -> bool {
     Here::get().is_ok_and(|here| here.pid_namespace == identity.pid_namespace)
@@ -166,7 +209,7 @@ fn effective_uid(pid: u32) -> Option<u32> {
     line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// The arguments with spaces between them; the name in brackets, as `ps` has it, where there are none.
+/// The arguments with NUL between them; the name in brackets, as `ps` has it, where there are none.
 fn command_line(pid: u32) -> Option<String> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let line = line.strip_suffix(b"\0").unwrap_or(&line);
@@ -174,7 +217,7 @@ fn command_line(pid: u32) -> Option<String> {
         let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
         return Some(format!("[{}]", String::from_utf8_lossy(name.trim_ascii_end())));
     }
-    Some(String::from_utf8_lossy(line).replace('\0', " "))
+    Some(String::from_utf8_lossy(line).into_owned())
 }
 
 /// In milliseconds since the Unix epoch, to the second.
@@ -260,6 +303,14 @@ mod tests {
         }
         for nonsense in [&b""[..], b"42 (sleep", b"42 (sleep)", b"42 (sleep) S 1 2"] {
             assert_eq!(Stat::parse(nonsense), None);
+        }
+    }
+
+    #[test]
+    fn a_link_to_another_pid_shows_a_foreign_proc() {
+        assert!(is_own_pid(Path::new(&std::process::id().to_string())));
+        for other in ["1", "", "self"] {
+            assert!(!is_own_pid(Path::new(other)), "{other}");
         }
     }
 

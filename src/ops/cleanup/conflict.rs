@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::ender::Ender;
-use super::facts::{Ports, rules, visible};
+use super::facts::{Ports, rules};
 use crate::host::Holding;
 use crate::model::{Actor, Desired, Fault, ProcessIdentity, Selection, Service};
 use crate::ops::context::Ops;
@@ -47,15 +47,15 @@ impl Ops {
         for service in &services {
             let (port, holding) = (service.port, ports.of(service.port));
             let may_end = |holding: &Holding| {
-                visible(holding).iter().all(|holder| rules.may_end(port, holder).is_ok())
+                holding.seen().iter().all(|holder| rules.may_end(port, holder).is_ok())
             };
             if !matches!(holding, Holding::Held(_)) || !may_end(holding) {
                 continue;
             }
-            let names = holders::names(visible(holding));
+            let names = holders::names(holding.seen());
             tracing::info!(%port, holders = names, "ending what a dead server left");
             let mut is_free = true;
-            for holder in visible(holding) {
+            for holder in holding.seen() {
                 if let Err(fault) = ender.end(port, holder).await? {
                     tracing::warn!(%port, error = %fault, "not ended");
                     is_free = false;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::ender::Ender;
-use super::facts::{Ports, rules, views, visible};
+use super::facts::{Ports, rules, views};
 use super::judge::{Rules, Verdict, left_to, worse};
 use super::report;
 use super::{Tell, repair_rows};
@@ -69,7 +69,7 @@ pub(super) async fn clean(
 /// The item of what is to be done; it stands for what was done where nothing has to be ended.
 fn planned(service: &Service, verdict: &Verdict, holding: &Holding, is_dry: bool) -> CleanupItem {
     let (port, before) = (service.port, service.actual);
-    let names = || holders::names(visible(holding));
+    let names = || holders::names(holding.seen());
     let (action, message) = match (&verdict.fault, verdict.ends.is_empty(), verdict.repairs) {
         (Some(fault), true, _) => (CleanupAction::Left, fault.message.clone()),
         (_, false, _) => {
@@ -168,9 +168,16 @@ async fn end(
     let now = ports.of(port);
     // The port of a service that was stopped in order is anybody's; only those that were left there
     // were to go.
+    if !step.verdict.repairs && *now != Holding::Free {
+        let (names, how) = (holders::names(&ends), how);
+        step.item.message = text::cleanup::cleanup_holder_ended_elsewhere(names, how, port);
+    }
     if step.verdict.repairs {
+        if let Some(unseen) = rules.unseen(port, now) {
+            step.verdict.fault = worse(step.verdict.fault.take(), unseen);
+        }
         let is_new = |identity| !step.verdict.left.contains(identity);
-        let new: Vec<_> = visible(now).iter().filter(|h| is_new(&h.identity)).cloned().collect();
+        let new: Vec<_> = now.seen().iter().filter(|h| is_new(&h.identity)).cloned().collect();
         if !new.is_empty() {
             let names = holders::names(&new);
             let message = text::cleanup::cleanup_came_back(port, names);

@@ -34,6 +34,10 @@ impl<'a> Ender<'a> {
         if self.ended.contains_key(&holder.identity) {
             return Ok(Ok(()));
         }
+        if let Some(store) = self.ops.reading_store() {
+            // Nobody is ended of whom no record would tell.
+            store.check_writable().await.map_err(store_fault)?;
+        }
         let machine = self.ops.machine();
         let result = end_holder(machine, &holder.identity, &[port], None, self.grace).await;
         let (now, name) = (self.ops.now(), holders::name(holder));
@@ -46,7 +50,13 @@ impl<'a> Ender<'a> {
                 (done(now, action, port, self.by, detail), Ok(()))
             }
             // What was asked for, without a signal of ours.
-            Err(EndFailure::Gone | EndFailure::LetGo { .. }) => return Ok(Ok(())),
+            Err(EndFailure::Gone | EndFailure::LetGo { after: None }) => return Ok(Ok(())),
+            // It was signalled, and lives on without the port.
+            Err(EndFailure::LetGo { after: Some(signal) }) => {
+                let signal = signal.as_str();
+                let detail = text::cleanup::event_holder_let_go(holders::full_name(holder), signal);
+                (done(now, action, port, self.by, detail), Ok(()))
+            }
             Err(failure) => {
                 let fault = end_fault(port, &name, &failure);
                 (failed(now, action, port, self.by, &fault), Err(fault))

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::judge::Rules;
-use crate::host::{self, Holder, Holding};
+use crate::host::{Holder, Holding};
 use crate::model::{Fault, HolderView, Keeper, Port, ProcessIdentity, Service};
 use crate::ops::context::Ops;
 use crate::ops::faults::store_fault;
@@ -30,23 +30,15 @@ impl Ports {
     fn holders<'a>(&'a self, services: impl Iterator<Item = &'a Service>) -> Vec<Holder> {
         let mut seen: BTreeMap<u32, &Holder> = BTreeMap::new();
         for service in services {
-            seen.extend(visible(self.of(service.port)).iter().map(|h| (h.identity.pid, h)));
+            seen.extend(self.of(service.port).seen().iter().map(|h| (h.identity.pid, h)));
         }
         seen.into_values().cloned().collect()
     }
 }
 
-/// The visible holders.
-pub(super) fn visible(holding: &Holding) -> &[Holder] {
-    match holding {
-        Holding::Held(holders) => holders,
-        Holding::Free | Holding::HeldUnseen { .. } => &[],
-    }
-}
-
-/// Them as shown.
+/// The visible holders as shown.
 pub(super) fn views(holding: &Holding) -> Vec<HolderView> {
-    visible(holding).iter().map(|holder| holders::view(holder, None)).collect()
+    holding.seen().iter().map(|holder| holders::view(holder, None)).collect()
 }
 
 /// The rules as this machine and database give them. `unclean`: servers of this node that never
@@ -58,7 +50,7 @@ pub(super) async fn rules<'a>(
     ports: &'a Ports,
     contested: impl Iterator<Item = &'a Service>,
 ) -> Result<Rules, Fault> {
-    let mut servers: Vec<ProcessIdentity> = match ops.reading_store() {
+    let servers: Vec<ProcessIdentity> = match ops.reading_store() {
         Some(store) => {
             let nodes = store.all_unfinished_nodes().await.map_err(store_fault)?;
             let others = nodes.into_iter().filter(|node| node.row.name != *ops.node());
@@ -69,7 +61,8 @@ pub(super) async fn rules<'a>(
     let is_live = ops.live().is_some();
     let found = ports.holders(contested);
     holders::ask(ops.machine(), move |machine| {
-        servers.retain(host::is_alive);
+        let mut servers: Vec<ProcessIdentity> =
+            servers.iter().flat_map(|server| machine.seen_here(server)).collect();
         servers.extend(machine.own_identity());
         let pids = || found.iter().map(|holder| holder.identity.pid);
         let details = match found.is_empty() {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::direct::refused;
 use super::ender::Ender;
-use super::facts::{Ports, rules, views, visible};
+use super::facts::{Ports, rules, views};
 use super::judge::{Rules, worse};
 use super::repair::finish_dead;
 use super::{Tell, report};
@@ -172,7 +172,7 @@ fn item(
     message: text::Message,
 ) -> CleanupItem {
     let me = std::process::id();
-    let is_mine = visible(holding).iter().any(|holder| holder.identity.pid == me);
+    let is_mine = holding.seen().iter().any(|holder| holder.identity.pid == me);
     CleanupItem {
         service: service.name.clone(),
         port: service.port,

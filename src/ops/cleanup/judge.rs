@@ -58,21 +58,21 @@ impl Rules {
         if !is_unclean && remembered.is_none() {
             return nothing;
         }
-        let holders = match holding {
-            Holding::Free => return Verdict { repairs: true, ..nothing },
-            Holding::HeldUnseen { uid } => {
-                let fault = Some(self.unseen(service.port, *uid));
-                return Verdict { repairs: is_unclean, fault, ..nothing };
-            }
-            Holding::Held(holders) => holders,
-        };
+        if matches!(holding, Holding::Free) {
+            return Verdict { repairs: true, ..nothing };
+        }
+        let unseen = self.unseen(service.port, holding);
         let is_meant = |holder: &&Holder| {
             is_unclean || remembered.is_some_and(|names| is_among(service, names, holder))
         };
-        let meant: Vec<&Holder> = holders.iter().filter(is_meant).collect();
+        let meant: Vec<&Holder> = holding.seen().iter().filter(is_meant).collect();
         let (mut ends, mut left, mut worst) = (Vec::new(), Vec::new(), None);
         for holder in &meant {
             match self.may_end(service.port, holder) {
+                // A stranger's end would not free the port.
+                Ok(()) if unseen.is_some() && !self.is_residue(holder) => {
+                    left.push(holder.identity.clone());
+                }
                 Ok(()) => ends.push((*holder).clone()),
                 Err(fault) => {
                     left.push(holder.identity.clone());
@@ -81,7 +81,11 @@ impl Rules {
             }
         }
         // What is remembered already needs no second note.
-        let repairs = is_unclean || meant.is_empty();
+        let repairs = is_unclean || (meant.is_empty() && unseen.is_none());
+        let worst = match unseen {
+            Some(unseen) => worse(worst, unseen),
+            None => worst,
+        };
         Verdict { found, repairs, ends, left, fault: worst }
     }
 
@@ -119,18 +123,18 @@ impl Rules {
     pub(super) fn state(&self, holding: &Holding) -> PortState {
         match holding {
             Holding::Free => PortState::Free,
+            _ if holding.seen().iter().any(|h| self.is_residue(h)) => PortState::Residue,
             Holding::HeldUnseen { .. } => PortState::Unknown,
-            Holding::Held(holders) if holders.iter().any(|h| self.is_residue(h)) => {
-                PortState::Residue
-            }
             Holding::Held(_) => PortState::Foreign,
         }
     }
 
-    fn unseen(&self, port: Port, uid: Option<u32>) -> Fault {
+    /// Why somebody is left who cannot be seen, if there is such a one.
+    pub(super) fn unseen(&self, port: Port, holding: &Holding) -> Option<Fault> {
+        let Holding::HeldUnseen { uid, .. } = holding else { return None };
         let uid = uid.map_or_else(|| "?".to_owned(), |uid| uid.to_string());
         let kind = if self.force { FaultKind::Denied } else { FaultKind::LeftAlone };
-        Fault::new(kind, text::cleanup::cleanup_left_unseen(port, uid))
+        Some(Fault::new(kind, text::cleanup::cleanup_left_unseen(port, uid)))
     }
 }
 
@@ -231,7 +235,9 @@ mod tests {
     fn whoever_has_the_port_of_a_service_that_was_stopped_in_order_is_never_touched() {
         for force in [false, true] {
             let stopped = service(Actual::Stopped, None);
-            for holding in [held(&[holder(5)]), Holding::HeldUnseen { uid: Some(0) }] {
+            for holding in
+                [held(&[holder(5)]), Holding::HeldUnseen { uid: Some(0), seen: Vec::new() }]
+            {
                 let verdict = rules(force).judge(&stopped, &holding);
                 assert!(!verdict.repairs && verdict.ends.is_empty(), "{verdict:?}");
                 assert_eq!(kind(&verdict), None);
@@ -284,10 +290,18 @@ mod tests {
         assert_eq!(kind(&verdict), Some(FaultKind::Denied));
         let root = Rules { may_end_any: true, ..rules(true) };
         assert_eq!(root.judge(&unclean, &held(&[others])).ends.len(), 1);
-        let unseen = Holding::HeldUnseen { uid: Some(0) };
+        let unseen = Holding::HeldUnseen { uid: Some(0), seen: Vec::new() };
         let verdict = rules(false).judge(&unclean, &unseen);
         assert_eq!((kind(&verdict), verdict.repairs), (Some(FaultKind::LeftAlone), true));
         assert_eq!(kind(&rules(true).judge(&unclean, &unseen)), Some(FaultKind::Denied));
+        // Beside one that can be: to end that one alone would free nothing, unless it is residue.
+        let both = Holding::HeldUnseen { uid: Some(0), seen: vec![holder(5)] };
+        let verdict = rules(true).judge(&unclean, &both);
+        assert_eq!((kind(&verdict), verdict.ends), (Some(FaultKind::Denied), Vec::new()));
+        assert_eq!(verdict.left, [identity(5)]);
+        let rules = Rules { unclean: vec![identity(5)], ..rules(false) };
+        let verdict = rules.judge(&unclean, &both);
+        assert_eq!((kind(&verdict), verdict.ends.len()), (Some(FaultKind::LeftAlone), 1));
     }
 
     #[test]

@@ -66,12 +66,14 @@ pub(super) async fn apply(
     tell: mpsc::UnboundedSender<KillProgress>,
 ) -> KillReport {
     let source = plan.source;
+    // Without it a port that the server has again is called held.
+    let own = ops.own_process().await.ok().flatten();
     let run = Run {
         total: plan.ports.len() as u64,
         done: AtomicU64::new(0),
         ends: ends(&ops, &plan, &consent),
         stops: stops(&ops, &plan, &consent, &by),
-        own: ops.own_process(),
+        own,
         ops,
         by,
         tell,
@@ -197,7 +199,7 @@ impl Run {
             // `own` is not asked for here: if this server listens on, it was not stopped.
             Found::Own | Found::Held(_) => Verdict::left(Fault::new(
                 crate::model::FaultKind::LeftAlone,
-                text::kill::port_held_again(port, holders::names(held(&found))),
+                text::kill::port_held_again(port, holders::names(found.seen())),
             )),
         };
         self.closed(planned, verdict, &found).await
@@ -243,7 +245,7 @@ impl Run {
 
     /// Who keeps those that listen now.
     async fn keepers(&self, found: &Holding) -> Vec<crate::model::Keeper> {
-        let holders: Vec<Holder> = held(found).to_vec();
+        let holders: Vec<Holder> = found.seen().to_vec();
         if holders.is_empty() {
             return Vec::new();
         }
@@ -256,7 +258,7 @@ impl Run {
     async fn closed(&self, planned: PlannedPort, verdict: Verdict, found: &Holding) -> KillItem {
         let port = planned.port;
         if let Some(fault) = verdict.fault {
-            return self.left(planned, fault, held(found)).await;
+            return self.left(planned, fault, found.seen()).await;
         }
         let bindable = match found {
             Holding::Free => {
@@ -304,12 +306,5 @@ fn blank(planned: PlannedPort) -> KillItem {
         message: text::kill::kill_already_free(planned.port),
         notes: planned.notes,
         fault: None,
-    }
-}
-
-fn held(found: &Holding) -> &[Holder] {
-    match found {
-        Holding::Held(holders) => holders,
-        Holding::Free | Holding::HeldUnseen { .. } => &[],
     }
 }

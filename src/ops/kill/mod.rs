@@ -106,17 +106,28 @@ impl Ops {
         .await
     }
 
+    /// Whether the whole of a request may be begun that is then carried out in parts, by the server and
+    /// by this process. A refusal is recorded.
+    ///
+    /// # Errors
+    /// As [`Ops::plan_kill`].
+    pub async fn may_begin(&self, request: &KillRequest, by: &Actor) -> Result<(), Fault> {
+        match self.plan_kill(request).await {
+            Ok(_) => Ok(()),
+            Err(fault) => Err(self.refused(request, fault, by).await),
+        }
+    }
+
     /// Those of `ports` that the server of this database listens on, its control port left out: it
     /// frees them itself, by stopping their services.
     ///
     /// # Errors
     /// What the machine could not tell.
     pub async fn served_ports(&self, ports: &BTreeSet<Port>) -> Result<BTreeSet<Port>, Fault> {
-        let Some(server) = self.own_process() else { return Ok(BTreeSet::new()) };
+        let Some(server) = self.own_process().await? else { return Ok(BTreeSet::new()) };
         let held = holders::look(self.machine(), ports.clone(), vec![server.pid]).await?;
-        let is_served = |(_, holding): &(Port, Holding)| match holding {
-            Holding::Held(holders) => holders.iter().any(|holder| holder.identity == server),
-            Holding::Free | Holding::HeldUnseen { .. } => false,
+        let is_served = |(_, holding): &(Port, Holding)| {
+            holding.seen().iter().any(|holder| holder.identity == server)
         };
         let control = self.control_port();
         let served = held.into_iter().filter(is_served).map(|(port, _)| port);
@@ -162,15 +173,18 @@ impl Ops {
             }
             Some(_) => Standing::Live,
         };
-        let owner = self.own_process().into_iter();
+        let owner = self.own_process().await?.into_iter();
         let mut servers: Vec<_> =
             owner.map(|identity| KnownServer { identity, standing }).collect();
         if let Some(store) = self.reading_store() {
             // Also those of other node names: they share the database, not the lock.
-            for node in store.all_unfinished_nodes().await.map_err(store_fault)? {
-                let identity = node.row.identity;
-                servers.push(KnownServer { identity, standing: Standing::Other });
-            }
+            let nodes = store.all_unfinished_nodes().await.map_err(store_fault)?;
+            let seen = holders::ask(self.machine(), move |machine| {
+                nodes.iter().flat_map(|node| machine.seen_here(&node.row.identity)).collect()
+            });
+            let seen: Vec<_> = seen.await?;
+            let other = |identity| KnownServer { identity, standing: Standing::Other };
+            servers.extend(seen.into_iter().map(other));
         }
         Ok(servers)
     }

@@ -103,10 +103,7 @@ impl Sight<'_> {
             Holding::Free => proof::bindable(machine, port),
             Holding::Held(_) | Holding::HeldUnseen { .. } => Bindable::No(text::kill::bind_held()),
         };
-        let seen: &[Holder] = match &self.holding {
-            Holding::Held(holders) => holders,
-            Holding::Free | Holding::HeldUnseen { .. } => &[],
-        };
+        let seen = self.holding.seen();
         let views = seen.iter().map(|holder| holders::view(holder, self.details_of(holder)));
         let views = views.collect();
         let (mut notes, mut warnings) = (Vec::new(), Vec::new());
@@ -144,17 +141,18 @@ impl Sight<'_> {
         if judge.in_server && asked.service.is_none() && !judge.force {
             return leave(Fault::new(FaultKind::Denied, text::kill::port_unregistered(port)));
         }
+        if let Some(service) = &asked.service
+            && asked.is_served
+            && judge.is_here(seen)
+        {
+            return Step::Stop(Box::new(service.clone()));
+        }
         match &self.holding {
             Holding::Free => Step::Nothing,
-            Holding::HeldUnseen { uid } => leave(unseen(port, *uid)),
-            Holding::Held(_) => match &asked.service {
-                Some(service) if asked.is_served && judge.is_here(seen) => {
-                    Step::Stop(Box::new(service.clone()))
-                }
-                _ => match self.targets(machine, judge, seen, notes) {
-                    Ok(targets) => Step::End(targets),
-                    Err(fault) => leave(fault),
-                },
+            Holding::HeldUnseen { uid, .. } => leave(unseen(port, *uid)),
+            Holding::Held(_) => match self.targets(machine, judge, seen, notes) {
+                Ok(targets) => Step::End(targets),
+                Err(fault) => leave(fault),
             },
         }
     }

@@ -52,7 +52,7 @@ impl<'a> Found<'a> {
     pub(super) fn of(port: Port, holding: &'a Holding, own: Option<&ProcessIdentity>) -> Self {
         match holding {
             Holding::Free => Self::Free,
-            Holding::HeldUnseen { uid } => Self::Unseen(unseen(port, *uid)),
+            Holding::HeldUnseen { uid, .. } => Self::Unseen(unseen(port, *uid)),
             Holding::Held(holders) => {
                 match holders.iter().all(|holder| Some(&holder.identity) == own) {
                     true => Self::Own,

@@ -183,3 +183,20 @@ async fn the_ports_of_the_server_are_told_apart_for_whoever_divides_a_request() 
     let none = alone(&machine, None).served_ports(&request(&[81]).ports).await.unwrap();
     assert!(none.is_empty());
 }
+
+#[tokio::test]
+async fn a_server_that_counts_in_another_pid_namespace_is_recognised() {
+    let machine = MadeUp::with([process(10, &[8080]), process(11, &[8081])]);
+    let inside = |pid| crate::model::ProcessIdentity { pid_namespace: 2, ..identity(pid, 1) };
+    machine.world().elsewhere = [(inside(1), identity(10, 1)), (inside(2), identity(11, 1))].into();
+    let database = Database::new().await;
+    database.other_server(inside(2)).await;
+    let ops = direct(&machine, Some(&database), ServerState::Ready, Some(inside(1)));
+    assert_eq!(
+        ops.served_ports(&[port(8080), port(8081)].into()).await.unwrap(),
+        [port(8080)].into()
+    );
+    let done = done_for(&ops, &forced(&[8080, 8081])).await;
+    assert_eq!(done, [(Left, Some("port-served")), (Left, Some("port-held-by-server"))]);
+    assert_eq!(machine.signals(), []);
+}
