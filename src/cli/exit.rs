@@ -117,7 +117,9 @@ impl From<&CleanupReport> for ExitCode {
     /// The worst of what became of the services and of the servers that died.
     fn from(report: &CleanupReport) -> Self {
         let nodes = report.nodes.iter().map(|node| &node.fault);
-        worst(nodes.chain(report.services.iter().map(|item| &item.fault)))
+        let instances = report.instances.iter().map(|instance| &instance.fault);
+        let services = report.services.iter().map(|item| &item.fault);
+        worst(nodes.chain(services).chain(instances))
     }
 }
 

@@ -75,6 +75,41 @@ pub struct CleanupNode {
     pub fault: Option<Fault>,
 }
 
+words! {
+    /// What became of an instance that a dead server may have left in a registry; in a dry run, what
+    /// would.
+    InstanceAction {
+        /// It was there, and was taken out. In a dry run: it would be looked up, and taken out where it
+        /// still is that server's.
+        Cancelled = "cancelled",
+        /// It was no longer there.
+        Gone = "gone",
+        /// There is one of that id, but somebody else's: it was left alone.
+        Foreign = "foreign",
+        /// The registry could not be asked: it stays written down.
+        Unreachable = "unreachable",
+        /// The live server is about to announce the service again: what is there is its affair.
+        Pending = "pending",
+    }
+}
+
+/// What became of an instance that a dead server may have left in a registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CleanupInstance {
+    /// The service it was announced for.
+    pub service: ServiceName,
+    /// Its id in the registry.
+    pub instance_id: String,
+    /// What became of it.
+    pub action: InstanceAction,
+    /// One sentence about it.
+    pub message: Message,
+    /// Why it was left; null where it was not.
+    #[serde(serialize_with = "fault_or_null")]
+    pub fault: Option<Fault>,
+}
+
 /// `cleanup`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -91,6 +126,8 @@ pub struct CleanupReport {
     pub nodes: Vec<CleanupNode>,
     /// One for each service, by name.
     pub services: Vec<CleanupItem>,
+    /// Instances that dead servers may have left in a registry.
+    pub instances: Vec<CleanupInstance>,
 }
 
 /// Progress of `cleanup`.

@@ -29,7 +29,8 @@ mod time;
 
 pub use caller::{Access, Caller, Standing, Unproven};
 pub use cleanup::{
-    CleanupAction, CleanupItem, CleanupNode, CleanupProgress, CleanupReport, CleanupRequest,
+    CleanupAction, CleanupInstance, CleanupItem, CleanupNode, CleanupProgress, CleanupReport,
+    CleanupRequest, InstanceAction,
 };
 pub use event::{Actor, Event, EventAction, Outcome};
 pub use fault::{Fault, FaultKind};

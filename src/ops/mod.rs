@@ -38,6 +38,5 @@ pub use faults::{
 pub use kill::KillPlan;
 pub use live::{Live, Metrics, ServiceMetrics, StopResult};
 pub use refusals::Refusal;
-pub use registry_residue::{ResidueAction, ResidueItem};
 
 pub use crate::host::ProcessFigures as ProcessMetrics;

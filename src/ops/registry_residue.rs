@@ -9,42 +9,38 @@ use futures_util::stream::{self, StreamExt};
 use super::context::{Ops, done};
 use super::faults::store_fault;
 use crate::eureka::{CallError, NodeMark, Registries};
-use crate::model::{Actor, EventAction, Fault, Registration, ServiceId, ServiceName};
+use crate::model::{
+    Actor, CleanupInstance, EventAction, Fault, FaultKind, InstanceAction, Registration, ServiceId,
+};
 use crate::store::{NodeId, RegistrationRow};
-use crate::text::{self, Message};
+use crate::text;
+
+/// What a cleanup grants each instance: a lookup and a cancellation.
+const LONGEST_CALL: Duration = Duration::from_secs(5);
 
 /// Calls at once.
 const MOST_CALLS: usize = 64;
 
-/// What became of an instance that a dead node may have left.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ResidueAction {
-    /// It was there, and was taken out.
-    Cancelled,
-    /// It was no longer there.
-    Gone,
-    /// There is one of that id, but somebody else's: it was left alone.
-    Foreign,
-    /// The registry could not be asked: it stays written down.
-    Unreachable,
-    /// This server is about to announce the service again: what is there is its affair.
-    Pending,
-}
-
-/// One instance that a dead node may have left.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResidueItem {
-    /// The service it was announced for.
-    pub service: ServiceName,
-    /// Its id in the registry.
-    pub instance_id: String,
-    /// What became of it.
-    pub action: ResidueAction,
-    /// The sentence about it.
-    pub message: Message,
-}
-
 impl Ops {
+    /// [`Ops::cancel_residue`] as part of a cleanup: a dry run asks no registry.
+    pub(super) async fn clean_registry(
+        &self,
+        dry_run: bool,
+        by: &Actor,
+    ) -> Result<Vec<CleanupInstance>, Fault> {
+        if !dry_run {
+            return self.cancel_residue(LONGEST_CALL, by).await;
+        }
+        let planned = |of: Registration| CleanupInstance {
+            message: text::lease::residue_would_cancel(&of.instance_id),
+            service: of.service,
+            instance_id: of.instance_id,
+            action: InstanceAction::Cancelled,
+            fault: None,
+        };
+        Ok(self.registry_residue().await?.into_iter().map(planned).collect())
+    }
+
     /// What nodes that are dead may have left in registries, oldest first. Directly, that is
     /// everything that is written down: the caller holds the owner's lock.
     ///
@@ -64,7 +60,7 @@ impl Ops {
         &self,
         bound: Duration,
         by: &Actor,
-    ) -> Result<Vec<ResidueItem>, Fault> {
+    ) -> Result<Vec<CleanupInstance>, Fault> {
         let mut rows = self.residue_rows().await?;
         if rows.is_empty() {
             return Ok(Vec::new());
@@ -84,11 +80,12 @@ impl Ops {
                 match own.get(&of.service_id) {
                     Some(id) if *id != of.instance_id => return true,
                     Some(_) => dealt_with.push(row.id),
-                    None => items.push(ResidueItem {
+                    None => items.push(CleanupInstance {
                         service: of.service.clone(),
                         instance_id: of.instance_id.clone(),
-                        action: ResidueAction::Pending,
+                        action: InstanceAction::Pending,
                         message: text::lease::lease_waiting(),
+                        fault: None,
                     }),
                 }
                 false
@@ -114,24 +111,26 @@ impl Ops {
         for (row, result) in results {
             let (of, id) = (&row.registration, &row.registration.instance_id);
             let (action, message) = match result {
-                Ok(ResidueAction::Cancelled) => {
+                Ok(InstanceAction::Cancelled) => {
                     let detail = text::lease::event_residue_cancelled(id);
                     events.push(done(now, EventAction::LeaseRemoved, &of.service, by, detail));
-                    (ResidueAction::Cancelled, text::lease::residue_cancelled(id))
+                    (InstanceAction::Cancelled, text::lease::residue_cancelled(id))
                 }
-                Ok(ResidueAction::Foreign) => {
-                    (ResidueAction::Foreign, text::lease::residue_foreign(id))
+                Ok(InstanceAction::Foreign) => {
+                    (InstanceAction::Foreign, text::lease::residue_foreign(id))
                 }
-                Ok(_) => (ResidueAction::Gone, text::lease::residue_gone(id)),
+                Ok(_) => (InstanceAction::Gone, text::lease::residue_gone(id)),
                 Err(reason) => {
-                    (ResidueAction::Unreachable, text::lease::residue_unreachable(id, reason))
+                    (InstanceAction::Unreachable, text::lease::residue_unreachable(id, reason))
                 }
             };
-            if action != ResidueAction::Unreachable {
+            if action != InstanceAction::Unreachable {
                 dealt_with.push(row.id);
             }
             let (service, instance_id) = (of.service.clone(), id.clone());
-            items.push(ResidueItem { service, instance_id, action, message });
+            let is_left = action == InstanceAction::Unreachable;
+            let fault = is_left.then(|| Fault::new(FaultKind::Unavailable, message.clone()));
+            items.push(CleanupInstance { service, instance_id, action, message, fault });
         }
         store.forget_registrations(&dealt_with).await.map_err(store_fault)?;
         store.append_events(events).await.map_err(store_fault)?;
@@ -162,14 +161,14 @@ async fn cancel(
     registries: &dyn Registries,
     of: &Registration,
     mark: &NodeMark,
-) -> Result<ResidueAction, CallError> {
+) -> Result<InstanceAction, CallError> {
     let registry = registries.at(&of.registries);
     match registry.instance(&of.app, &of.instance_id).await? {
-        None => Ok(ResidueAction::Gone),
-        Some(found) if !mark.is_on(&found) => Ok(ResidueAction::Foreign),
+        None => Ok(InstanceAction::Gone),
+        Some(found) if !mark.is_on(&found) => Ok(InstanceAction::Foreign),
         Some(_) => {
             registry.cancel(&of.app, &of.instance_id, false).await?;
-            Ok(ResidueAction::Cancelled)
+            Ok(InstanceAction::Cancelled)
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::lifecycle::StopWatch;
-use crate::model::Actor;
-use crate::ops::{Ops, ResidueAction};
+use crate::model::{Actor, InstanceAction};
+use crate::ops::Ops;
 
 /// The first pause while a registry does not answer; it doubles up to the longest.
 const FIRST: Duration = Duration::from_secs(1);
@@ -27,8 +27,8 @@ pub(super) async fn run(ops: Ops, bound: Duration, mut stop: StopWatch) {
                     let (service, instance) = (&item.service, &item.instance_id);
                     tracing::info!(%service, %instance, action = ?item.action, "residue in the registry");
                 }
-                let is_left = |action: &ResidueAction| {
-                    matches!(action, ResidueAction::Unreachable | ResidueAction::Pending)
+                let is_left = |action: &InstanceAction| {
+                    matches!(action, InstanceAction::Unreachable | InstanceAction::Pending)
                 };
                 items.iter().any(|item| is_left(&item.action))
             }

@@ -33,6 +33,7 @@ mod ports_kill;
 mod protected;
 /// What passes through a proxy, and how.
 mod proxying;
+mod registry_residue;
 /// Many services and large bodies.
 mod scale;
 /// Starting, stopping, and what the next start finds.

@@ -20,10 +20,14 @@ impl Output {
         if !report.services.is_empty() {
             self.write_out(&table(report, self.style()));
         }
+        for instance in report.instances.iter().filter(|instance| instance.fault.is_none()) {
+            self.line_out(&self.sentence(&instance.message));
+        }
         self.line_out(&self.sentence(&report.message));
         let nodes = report.nodes.iter().map(|node| &node.fault);
         let services = report.services.iter().map(|item| &item.fault);
-        for fault in nodes.chain(services).flatten() {
+        let instances = report.instances.iter().map(|instance| &instance.fault);
+        for fault in nodes.chain(services).chain(instances).flatten() {
             self.fault_lines(fault);
         }
         report.into()
@@ -129,6 +133,7 @@ mod tests {
                 item("订单", PortState::Foreign, CleanupAction::Left, Some(fault)),
                 item("c", PortState::Free, CleanupAction::RowRepaired, None),
             ],
+            instances: Vec::new(),
         }
     }
 

@@ -33,7 +33,7 @@ pub(super) async fn clean(
     tell: &Tell,
 ) -> Result<CleanupReport, Fault> {
     let Some(store) = ops.reading_store() else {
-        return Ok(report::of(ops, request, Vec::new(), Vec::new()));
+        return Ok(report::of(ops, request, Vec::new(), Vec::new(), Vec::new()));
     };
     let nodes = store.unfinished_nodes(ops.node()).await.map_err(store_fault)?;
     let services = store.services(ops.node()).await.map_err(store_fault)?;
@@ -63,7 +63,9 @@ pub(super) async fn clean(
         // Last, so that a cleanup that is cut short leaves its successor the proof of what is ours.
         repair_rows(store, ops.node(), by, ops.now()).await?;
     }
-    Ok(report::of(ops, request, nodes, steps.into_iter().map(|step| step.item).collect()))
+    let instances = ops.clean_registry(request.dry_run, by).await?;
+    let items = steps.into_iter().map(|step| step.item).collect();
+    Ok(report::of(ops, request, nodes, items, instances))
 }
 
 /// The item of what is to be done; it stands for what was done where nothing has to be ended.

@@ -65,7 +65,7 @@ impl Ops {
             }
         };
         let message = node.message.clone();
-        let report = report::of(self, request, vec![node], Vec::new());
+        let report = report::of(self, request, vec![node], Vec::new(), Vec::new());
         Ok(CleanupReport { message, ..report })
     }
 

@@ -60,7 +60,8 @@ pub(super) async fn clean(
         CleanupNode { pid, message, fault: None }
     };
     let nodes = dead.iter().map(|dead| node(dead.row.identity.pid)).collect();
-    Ok(report::of(ops, request, nodes, items))
+    let instances = ops.clean_registry(request.dry_run, by).await?;
+    Ok(report::of(ops, request, nodes, items, instances))
 }
 
 fn is_wanted_in_vain(service: &Service, live: &dyn Live) -> bool {

@@ -1,7 +1,8 @@
 //! The report as a whole.
 
 use crate::model::{
-    CleanupAction, CleanupItem, CleanupNode, CleanupReport, CleanupRequest, Success,
+    CleanupAction, CleanupInstance, CleanupItem, CleanupNode, CleanupReport, CleanupRequest,
+    InstanceAction, Success,
 };
 use crate::ops::context::Ops;
 use crate::text;
@@ -12,16 +13,23 @@ pub(super) fn of(
     request: &CleanupRequest,
     nodes: Vec<CleanupNode>,
     services: Vec<CleanupItem>,
+    instances: Vec<CleanupInstance>,
 ) -> CleanupReport {
     let count = |is: &[CleanupAction]| services.iter().filter(|s| is.contains(&s.action)).count();
     let repaired = count(&[CleanupAction::RowRepaired, CleanupAction::Healed]);
     let ended = count(&[CleanupAction::HolderEnded]);
     let left = count(&[CleanupAction::Left]);
-    let is_nothing = repaired + ended + left + nodes.len() == 0;
+    let taken_out = |i: &&CleanupInstance| i.action == InstanceAction::Cancelled;
+    let cancelled = instances.iter().filter(taken_out).count();
+    let is_nothing = repaired + ended + left + nodes.len() + instances.len() == 0;
     let message = match (is_nothing, request.dry_run) {
         (true, _) => text::cleanup::cleanup_nothing(),
-        (false, true) => text::cleanup::cleanup_would(repaired, ended, left, nodes.len()),
-        (false, false) => text::cleanup::cleanup_done(repaired, ended, left, nodes.len()),
+        (false, true) => {
+            text::cleanup::cleanup_would(repaired, ended, left, nodes.len(), cancelled)
+        }
+        (false, false) => {
+            text::cleanup::cleanup_done(repaired, ended, left, nodes.len(), cancelled)
+        }
     };
     CleanupReport {
         success: Success,
@@ -30,5 +38,6 @@ pub(super) fn of(
         message,
         nodes,
         services,
+        instances,
     }
 }

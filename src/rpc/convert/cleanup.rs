@@ -4,8 +4,8 @@ use super::kill::{grace, grace_ms};
 use super::service::{known_port, known_service};
 use super::{Need, Word, all, number};
 use crate::model::{
-    Actual, CleanupAction, CleanupItem, CleanupNode, CleanupProgress, CleanupReport,
-    CleanupRequest, Fault, PortState, Source, Success,
+    Actual, CleanupAction, CleanupInstance, CleanupItem, CleanupNode, CleanupProgress,
+    CleanupReport, CleanupRequest, Fault, InstanceAction, PortState, Source, Success,
 };
 use crate::rpc::generated as pb;
 
@@ -96,6 +96,32 @@ impl TryFrom<pb::CleanupItem> for CleanupItem {
     }
 }
 
+impl From<&CleanupInstance> for pb::CleanupInstance {
+    fn from(instance: &CleanupInstance) -> Self {
+        Self {
+            service: instance.service.to_string(),
+            instance_id: instance.instance_id.clone(),
+            action: number::<pb::InstanceAction, _>(instance.action),
+            message: Some((&instance.message).into()),
+            fault: instance.fault.as_ref().map(Into::into),
+        }
+    }
+}
+
+impl TryFrom<pb::CleanupInstance> for CleanupInstance {
+    type Error = Fault;
+
+    fn try_from(sent: pb::CleanupInstance) -> Result<Self, Fault> {
+        Ok(Self {
+            service: known_service(&sent.service)?,
+            instance_id: sent.instance_id,
+            action: InstanceAction::read(sent.action, "instance.action")?,
+            message: sent.message.answered("instance.message")?.into(),
+            fault: sent.fault.map(TryInto::try_into).transpose()?,
+        })
+    }
+}
+
 impl From<&CleanupReport> for pb::CleanupReport {
     fn from(report: &CleanupReport) -> Self {
         Self {
@@ -104,6 +130,7 @@ impl From<&CleanupReport> for pb::CleanupReport {
             message: Some((&report.message).into()),
             nodes: report.nodes.iter().map(Into::into).collect(),
             services: report.services.iter().map(Into::into).collect(),
+            instances: report.instances.iter().map(Into::into).collect(),
         }
     }
 }
@@ -119,6 +146,7 @@ impl TryFrom<pb::CleanupReport> for CleanupReport {
             message: sent.message.answered("message")?.into(),
             nodes: all(sent.nodes)?,
             services: all(sent.services)?,
+            instances: all(sent.instances)?,
         })
     }
 }

@@ -21,8 +21,8 @@ pub(super) use request::{event_limit, names, selection, service_name, target_nam
 
 use crate::model::{
     Actual, Applied, CleanupAction, Desired, EndSignal, Fault, FaultKind, HealthState,
-    HeartbeatCall, LeaseState, Phase, PortAction, PortState, ServerState, ShutdownStep, Source,
-    StepState, Timestamp,
+    HeartbeatCall, InstanceAction, LeaseState, Phase, PortAction, PortState, ServerState,
+    ShutdownStep, Source, StepState, Timestamp,
 };
 use crate::rpc::generated as pb;
 use crate::text;
@@ -92,6 +92,7 @@ words! {
     EndSignal { Term, Int, Hup, Quit, Kill }
     PortAction { Stopped, Killed, Terminated, AlreadyFree, Left }
     CleanupAction { Nothing, RowRepaired, HolderEnded, Healed, Left }
+    InstanceAction { Cancelled, Gone, Foreign, Unreachable, Pending }
     ShutdownStep {
         CloseControl, StopSync, Deregister, DrainProxies, SaveState, CloseDatabase, Exit,
     }

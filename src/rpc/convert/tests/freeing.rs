@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::model::{
-    Bindable, CleanupItem, CleanupNode, CleanupProgress, CleanupReport, CleanupRequest,
-    HolderDetails, Keeper, KillItem, KillProgress, KillReport, KillRequest, ParentView,
+    Bindable, CleanupInstance, CleanupItem, CleanupNode, CleanupProgress, CleanupReport,
+    CleanupRequest, HolderDetails, Keeper, KillItem, KillProgress, KillReport, KillRequest,
+    ParentView,
 };
 
 /// Holders of whom nothing, little and everything is known.
@@ -125,6 +126,16 @@ fn a_cleanup_comes_back_as_it_was_asked_and_done() {
             CleanupNode { pid: 8, message: message(), fault: None },
         ],
         services: CleanupAction::ALL.iter().zip(found).map(|(a, found)| item(a, found)).collect(),
+        instances: InstanceAction::ALL
+            .iter()
+            .map(|action| CleanupInstance {
+                service: parsed("订单"),
+                instance_id: "host:订单:1".to_owned(),
+                action: *action,
+                message: message(),
+                fault: (*action == InstanceAction::Unreachable).then(fault).flatten(),
+            })
+            .collect(),
     };
     assert_eq!(report.services.len(), 5);
     assert_eq!(there_and_back::<_, pb::CleanupReport>(&report), Ok(report));
