@@ -151,7 +151,7 @@ fn who_ignores_term_is_killed_after_the_grace_and_who_heeds_it_is_not() {
 fn the_signal_asked_for_is_the_one_sent() {
     let pmctl = Pmctl::new();
     let port = free_port();
-    let mut holder = Holder::on(&[port], Listen::V4);
+    let mut holder = Holder::attentive(port);
     let document = kill(&pmctl, 0, &[&port.to_string(), "--signal", "SIGINT"]);
     assert_eq!(item(&document, port)["signal"], "INT", "{document:#}");
     assert_eq!(holder.wait_signal(), Some(2));

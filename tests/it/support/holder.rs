@@ -47,6 +47,12 @@ impl Holder {
         Self::spawn(ports, listen, &[])
     }
 
+    /// Heeds every signal, also those that whoever runs the tests in the background ignores.
+    #[track_caller]
+    pub fn attentive(port: u16) -> Self {
+        Self::spawn(&[port], Listen::V4, &["env", "--default-signal"])
+    }
+
     /// Pays no heed to TERM.
     #[track_caller]
     pub fn stubborn(port: u16) -> Self {
