@@ -10,7 +10,7 @@ use super::exit::ExitCode;
 use super::logging;
 use super::render::Output;
 use crate::config::Settings;
-use crate::eureka::{ListError, Users, list};
+use crate::eureka::{CallError, HttpRegistries, Registries, Users};
 use crate::lifecycle::{Stop, StopCause, Tasks, Watchdog, listen_for_stop_signals};
 use crate::model::{Fault, FaultKind, RegistryUrl};
 use crate::serve::RegistryServer;
@@ -106,8 +106,14 @@ pub(super) async fn apps(context: &Context<'_>, names: &[String]) -> Result<Exit
         none if none.is_empty() => default.as_slice(),
         named => named,
     };
-    let (all, registry) = list(urls, context.settings.timeout).await.map_err(fault)?;
-    let mut report = all.report(registry);
+    let (settings, ca_file) = (context.settings, context.settings.eureka.ca_file.as_deref());
+    let registries = HttpRegistries::new(urls, ca_file, settings.timeout).map_err(|error| {
+        let message = text::eureka::listing_trust_failed();
+        Fault::caused(FaultKind::Internal, message, &error)
+    })?;
+    let Some(registry) = registries.configured() else { unreachable!("one is always named") };
+    let (all, answered) = registry.applications().await.map_err(fault)?;
+    let mut report = all.report(answered.registry);
     if !names.is_empty() {
         report.applications.retain(|application| names.contains(&application.name));
     }
@@ -115,25 +121,28 @@ pub(super) async fn apps(context: &Context<'_>, names: &[String]) -> Result<Exit
     Ok(ExitCode::Success)
 }
 
-fn fault(error: ListError) -> Fault {
-    let (kind, message) = match &error {
-        ListError::Unreachable { url, .. } => {
-            (FaultKind::Unavailable, text::eureka::listing_unreachable(url))
+/// What it means for whoever asked for the list, with the cause below.
+fn fault(error: CallError) -> Fault {
+    let (kind, message, cause) = match error {
+        CallError::Unreachable { url, reason } => {
+            (FaultKind::Unavailable, text::eureka::listing_unreachable(url), Some(reason))
         }
-        ListError::Refused { url, status } => {
-            (FaultKind::Denied, text::eureka::listing_refused(url, status))
+        CallError::Silent { url } => {
+            let cause = "no answer in time".to_owned();
+            (FaultKind::Unavailable, text::eureka::listing_unreachable(url), Some(cause))
         }
-        ListError::NotFound { url } => (FaultKind::NotFound, text::eureka::listing_not_found(url)),
-        ListError::Status { url, status } => {
-            (FaultKind::Internal, text::eureka::listing_failed(url, status))
+        CallError::Refused { url, status } => {
+            (FaultKind::Denied, text::eureka::listing_refused(url, status), None)
         }
-        ListError::Malformed { url, .. } => {
-            (FaultKind::Internal, text::eureka::listing_malformed(url))
+        CallError::NotFound { url } => {
+            (FaultKind::NotFound, text::eureka::listing_not_found(url), None)
         }
-        ListError::Setup(_) => (FaultKind::Internal, text::eureka::listing_trust_failed()),
+        CallError::Status { url, status } => {
+            (FaultKind::Internal, text::eureka::listing_failed(url, status), None)
+        }
+        CallError::Malformed { url, reason } => {
+            (FaultKind::Internal, text::eureka::listing_malformed(url), Some(reason))
+        }
     };
-    match std::error::Error::source(&error) {
-        Some(source) => Fault::caused(kind, message, source),
-        None => Fault::new(kind, message),
-    }
+    Fault { causes: cause.into_iter().collect(), ..Fault::new(kind, message) }
 }

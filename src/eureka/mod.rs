@@ -3,23 +3,21 @@
 //!
 //! Belongs here: applications and instances as they travel in JSON and XML (`wire`), the rules of
 //! leases, statuses and deltas (`registry`), the HTTP face over them (`server`), and the client half
-//! (`client`). Does not belong here: which services are announced and when (`ops`, `serve`),
+//! (`lease`). Does not belong here: which services are announced and when (`ops`, `serve`),
 //! listening, signals and what a person sees (`serve`, `cli`).
 //!
 //! Ground rules: what real servers and clients do is the specification, so files of Netflix' `eureka`
 //! repository are named where a rule comes from them. Rules take the time as an argument. The
 //! registry is one node without peers: nothing is replicated. This room names `model` and `text`.
 
-mod client;
 mod lease;
 mod registry;
 mod report;
 mod server;
 mod wire;
 
-pub use client::{ListError, list};
 pub use lease::{
-    Announcement, Answer, Answered, CallError, ClientError, HttpRegistries, Lease, NodeMark,
+    Announcement, Answer, Answered, CALL, CallError, ClientError, HttpRegistries, Lease, NodeMark,
     Registries, RegistryCalls, Schedule, Step, Verdict, app_name,
 };
 pub use registry::{Registry, RegistryCounts, RegistrySettings};

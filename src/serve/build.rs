@@ -13,7 +13,7 @@ use super::proxies::Proxies;
 use super::refusals::TellRefusals;
 use super::server::Server;
 use crate::config::{AccessSettings, LimitSettings, OnConflict, Settings};
-use crate::eureka::{HttpRegistries, NodeMark, Registries};
+use crate::eureka::{CALL, HttpRegistries, NodeMark, Registries};
 use crate::host::{self, clock};
 use crate::lifecycle::Stop;
 use crate::model::{
@@ -188,7 +188,7 @@ pub async fn prepare(
 /// What registries are asked through.
 fn registries(settings: &Settings) -> Result<Arc<dyn Registries>, Fault> {
     let eureka = &settings.eureka;
-    match HttpRegistries::new(&eureka.urls, eureka.ca_file.as_deref()) {
+    match HttpRegistries::new(&eureka.urls, eureka.ca_file.as_deref(), CALL) {
         Ok(registries) => Ok(Arc::new(registries)),
         Err(error) => {
             let message = text::lease::registry_client_failed();

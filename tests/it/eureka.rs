@@ -104,3 +104,10 @@ fn a_registry_whose_address_is_taken_names_the_command_that_tells_by_whom() {
     let command = format!("pmctl ports status {}", registry.address().port());
     assert!(refused.stderr.contains(&command), "{refused}");
 }
+
+#[test]
+fn a_list_is_asked_with_the_configured_authorities() {
+    let pmctl = Pmctl::new().with("PMCTL_EUREKA_CA", "/nowhere/authority.pem");
+    let ran = pmctl.run(&["eureka", "apps"]).expect(1);
+    assert!(ran.stderr.contains("/nowhere/authority.pem"), "{ran}");
+}

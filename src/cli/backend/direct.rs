@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Settings;
-use crate::eureka::HttpRegistries;
+use crate::eureka::{CALL, HttpRegistries};
 use crate::host;
 use crate::model::{Fault, FaultKind, ServerState, ServerView};
 use crate::ops::{DirectFacts, Ops, store_fault};
@@ -185,7 +185,7 @@ pub(super) fn facts(
 fn ops(settings: &Settings, facts: DirectFacts, store: Option<Store>) -> Ops {
     let ops = Ops::direct(store, settings.node_name.clone(), settings.port_range, facts);
     let eureka = &settings.eureka;
-    match HttpRegistries::new(&eureka.urls, eureka.ca_file.as_deref()) {
+    match HttpRegistries::new(&eureka.urls, eureka.ca_file.as_deref(), CALL) {
         Ok(registries) => ops.with_registries(Arc::new(registries)),
         // What the database says of leases is told all the same.
         Err(error) => {

@@ -111,8 +111,8 @@ pub trait RegistryCalls: Send + Sync {
         id: &'a str,
     ) -> BoxFuture<'a, Result<Option<Instance>, CallError>>;
 
-    /// Everything the registry lists.
-    fn applications(&self) -> BoxFuture<'_, Result<Applications, CallError>>;
+    /// Everything the registry lists, and who said so.
+    fn applications(&self) -> BoxFuture<'_, Result<(Applications, Answered), CallError>>;
 
     /// What changed of late.
     fn delta(&self) -> BoxFuture<'_, Result<Applications, CallError>>;

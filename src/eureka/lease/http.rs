@@ -23,8 +23,8 @@ use super::{Answered, CallError, Registries, RegistryCalls};
 use crate::eureka::{Applications, Document, Format, Instance, InstanceStatus};
 use crate::model::{Credentials, RegistryUrl};
 
-/// Bound of one call of one server.
-const CALL: Duration = Duration::from_secs(5);
+/// Bound of one call of one server, where nobody asks for another.
+pub const CALL: Duration = Duration::from_secs(5);
 
 /// How long a server that failed is asked last.
 const QUARANTINE: Duration = Duration::from_secs(60);
@@ -57,6 +57,8 @@ pub enum ClientError {
 /// Makes registries of base URLs.
 pub struct HttpRegistries {
     client: Client,
+    /// Bound of one call of one server.
+    call: Duration,
     /// Whether the client knows whose certificates to trust: reading those of a system takes long.
     has_roots: bool,
     ca_file: Option<PathBuf>,
@@ -66,14 +68,19 @@ pub struct HttpRegistries {
 
 impl HttpRegistries {
     /// The registry at `urls` (none: there is no configured one), whose certificates are checked
-    /// against `ca_file`, or the system's authorities without one.
+    /// against `ca_file`, or the system's authorities without one. A call of one server may take as
+    /// long as `call`.
     ///
     /// # Errors
     /// [`ClientError`]. Reads the file.
-    pub fn new(urls: &[RegistryUrl], ca_file: Option<&Path>) -> Result<Self, ClientError> {
+    pub fn new(
+        urls: &[RegistryUrl],
+        ca_file: Option<&Path>,
+        call: Duration,
+    ) -> Result<Self, ClientError> {
         let has_roots = ca_file.is_some() || urls.iter().any(|url| is_secure(url.as_str()));
         let trusted = if has_roots { roots(ca_file)? } else { RootCertStore::empty() };
-        let client = client(trusted)?;
+        let client = client(trusted, call)?;
         let servers: Vec<Server> = urls.iter().map(Server::configured).collect();
         let registry = (!servers.is_empty()).then(|| {
             let registry: Arc<dyn RegistryCalls> =
@@ -81,7 +88,7 @@ impl HttpRegistries {
             registry
         });
         let (configured, ca_file) = (urls.to_vec(), ca_file.map(Path::to_owned));
-        Ok(Self { client, has_roots, ca_file, configured, registry })
+        Ok(Self { client, call, has_roots, ca_file, configured, registry })
     }
 }
 
@@ -98,7 +105,7 @@ impl Registries for HttpRegistries {
         let servers = urls.iter().map(server).collect();
         let mut ours = self.client.clone();
         if !self.has_roots && urls.iter().any(|url| is_secure(url)) {
-            match roots(self.ca_file.as_deref()).and_then(client) {
+            match roots(self.ca_file.as_deref()).and_then(|roots| client(roots, self.call)) {
                 Ok(with_roots) => ours = with_roots,
                 // Its calls fail then, and say so.
                 Err(error) => tracing::warn!(%error, "no authority is trusted"),
@@ -112,7 +119,7 @@ fn is_secure(url: &str) -> bool {
     url.starts_with("https:")
 }
 
-fn client(roots: RootCertStore) -> Result<Client, ClientError> {
+fn client(roots: RootCertStore, call: Duration) -> Result<Client, ClientError> {
     let setup = |error: Box<dyn Error + Send + Sync>| ClientError::Setup(error);
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -124,7 +131,7 @@ fn client(roots: RootCertStore) -> Result<Client, ClientError> {
         .http1_only()
         .redirect(redirect::Policy::none())
         .no_proxy()
-        .timeout(CALL)
+        .timeout(call)
         .pool_idle_timeout(KEPT)
         .build()
         .map_err(|error| setup(error.into()))
@@ -291,15 +298,13 @@ impl HttpRegistry {
         Ok(answered)
     }
 
-    async fn list(&self, path: &[&str]) -> Result<Applications, CallError> {
+    async fn list(&self, path: &[&str]) -> Result<(Applications, Answered), CallError> {
         let ask = Ask::new(Method::GET, path);
-        let (list, _) = self
-            .ask(ask, async |server: &Server, response| {
-                let body = body(server, response).await?;
-                Applications::decode(Format::Json, &body).map_err(|error| malformed(server, &error))
-            })
-            .await?;
-        Ok(list)
+        self.ask(ask, async |server: &Server, response| {
+            let body = body(server, response).await?;
+            Applications::decode(Format::Json, &body).map_err(|error| malformed(server, &error))
+        })
+        .await
     }
 }
 
@@ -380,12 +385,12 @@ impl RegistryCalls for HttpRegistry {
         .boxed()
     }
 
-    fn applications(&self) -> BoxFuture<'_, Result<Applications, CallError>> {
+    fn applications(&self) -> BoxFuture<'_, Result<(Applications, Answered), CallError>> {
         self.list(&["apps"]).boxed()
     }
 
     fn delta(&self) -> BoxFuture<'_, Result<Applications, CallError>> {
-        self.list(&["apps", "delta"]).boxed()
+        async { Ok(self.list(&["apps", "delta"]).await?.0) }.boxed()
     }
 }
 

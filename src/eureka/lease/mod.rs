@@ -15,6 +15,6 @@ mod schedule;
 
 pub use announcement::{Announcement, NodeMark, app_name};
 pub use calls::{Answered, CallError, Registries, RegistryCalls};
-pub use http::{ClientError, HttpRegistries};
+pub use http::{CALL, ClientError, HttpRegistries};
 pub use machine::{Answer, Lease, Step, Verdict};
 pub use schedule::Schedule;

@@ -68,7 +68,7 @@ impl Heartbeats {
             if presence.is_whole && presence.apply(&plan.registry.delta().await?) {
                 return Ok(());
             }
-            presence.replace(&plan.registry.applications().await?);
+            presence.replace(&plan.registry.applications().await?.0);
             Ok(())
         }
         .await;
