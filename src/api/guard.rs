@@ -5,13 +5,13 @@
 //! addressed to this listener by address or as localhost, and if it comes from a page, from one of
 //! this listener's own.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use http::header::{HOST, ORIGIN};
 use http::uri::{Authority, Uri};
 use http::{HeaderMap, HeaderName};
 
-use crate::model::Caller;
+use crate::model::{Caller, is_own_host};
 use crate::text::{self, Message};
 
 /// The names of a listener.
@@ -37,9 +37,10 @@ impl Own {
         if self.is_tls { "https" } else { "http" }
     }
 
-    /// What a URL of its scheme means that names no port.
-    fn default_port(&self) -> u16 {
-        if self.is_tls { 443 } else { 80 }
+    fn is_called(&self, host: &str) -> bool {
+        // What a URL of its scheme means that names no port.
+        let default_port = if self.is_tls { 443 } else { 80 };
+        is_own_host(host, self.address, &self.names, default_port)
     }
 }
 
@@ -54,14 +55,14 @@ pub(super) fn verdict(own: &Own, uri: &Uri, headers: &HeaderMap) -> Result<(), M
         return Err(host_denied(""));
     }
     for host in in_target.into_iter().chain(in_field) {
-        if !is_own(own, host) {
+        if !own.is_called(host) {
             return Err(host_denied(host));
         }
     }
     let origin_denied = |said: &str| text::control::origin_not_allowed(shown(said));
     match one(headers, &ORIGIN).map_err(origin_denied)? {
         Some(origin) => match origin.split_once("://") {
-            Some((scheme, host)) if scheme == own.scheme() && is_own(own, host) => Ok(()),
+            Some((scheme, host)) if scheme == own.scheme() && own.is_called(host) => Ok(()),
             _ => Err(origin_denied(origin)),
         },
         None => Ok(()),
@@ -89,56 +90,6 @@ fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>,
     match values.next() {
         Some(_) => Err(value),
         None => Ok(Some(value)),
-    }
-}
-
-/// Whether `host` (`name`, `name:port`, an IPv6 address in brackets) is this listener: its address,
-/// localhost or a loopback address, or one of its further names, with its port.
-fn is_own(own: &Own, host: &str) -> bool {
-    let (name, port) = match host.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((name, "")) => (Name::V6(name), None),
-            Some((name, port)) => match port.strip_prefix(':') {
-                Some(port) => (Name::V6(name), Some(port)),
-                None => return false,
-            },
-            None => return false,
-        },
-        None => match host.split_once(':') {
-            Some((name, port)) => (Name::Other(name), Some(port)),
-            None => (Name::Other(host), None),
-        },
-    };
-    let port = match port {
-        // `u16::from_str` takes a leading plus sign.
-        Some(port) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => port.parse(),
-        Some(_) => return false,
-        None => Ok(own.default_port()),
-    };
-    port == Ok(own.address.port()) && name.is_own(own)
-}
-
-enum Name<'a> {
-    /// What stood between brackets.
-    V6(&'a str),
-    Other(&'a str),
-}
-
-impl Name<'_> {
-    fn is_own(&self, own: &Own) -> bool {
-        let ip_of = own.address.ip();
-        match self {
-            Self::V6(text) => text
-                .parse::<Ipv6Addr>()
-                .is_ok_and(|ip| ip_of == IpAddr::V6(ip) || ip == Ipv6Addr::LOCALHOST),
-            Self::Other(text) => {
-                text.eq_ignore_ascii_case("localhost")
-                    || own.names.iter().any(|name| text.eq_ignore_ascii_case(name))
-                    || text
-                        .parse::<Ipv4Addr>()
-                        .is_ok_and(|ip| ip_of == IpAddr::V4(ip) || ip == Ipv4Addr::LOCALHOST)
-            }
-        }
     }
 }
 

@@ -18,6 +18,7 @@ mod lease;
 mod listing;
 mod mask;
 mod name;
+mod own_host;
 mod port;
 mod registry;
 mod report;
@@ -47,6 +48,7 @@ pub use lease::{
 pub use listing::{RegistryApplication, RegistryInstance, RegistryReport};
 pub use mask::{masked, program_only, without_users};
 pub use name::{NodeName, ServiceName, TargetName};
+pub use own_host::is_own_host;
 pub use port::{Port, PortChoice, PortRange, parse_ports};
 pub use registry::{InstanceIdPattern, RegistryUrl, RegistryUrlError};
 pub use report::{

@@ -3,7 +3,7 @@
 //! A page can make a browser send requests to loopback; what it cannot choose are the `Origin` and a
 //! `Host` beyond the names that resolve there.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -13,7 +13,11 @@ use http::uri::{Authority, Uri};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::answer::Failure;
+use crate::model::is_own_host;
 use crate::text::{self, Message};
+
+/// What a URL of the scheme `http` means that names no port.
+const DEFAULT_PORT: u16 = 80;
 
 pub(super) async fn check(
     State(address): State<SocketAddr>,
@@ -34,7 +38,9 @@ fn verdict(address: SocketAddr, uri: &Uri, headers: &HeaderMap) -> Result<(), Me
     let Some(host) = hosts.first() else { return Err(denied("")) };
     for host in &hosts {
         // Beyond this machine the listener has names it cannot know, and everybody must log in.
-        if address.ip().to_canonical().is_loopback() && !is_own(address, host) {
+        if address.ip().to_canonical().is_loopback()
+            && !is_own_host(host, address, &[], DEFAULT_PORT)
+        {
             return Err(denied(host));
         }
     }
@@ -57,18 +63,6 @@ fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>,
         (Some(value), None) => value.to_str().map(Some).map_err(|_| ()),
         (Some(_), Some(_)) => Err(()),
     }
-}
-
-/// Whether `host` is localhost, a loopback address or this listener's own, with its port.
-fn is_own(address: SocketAddr, host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    if authority.as_str().contains('@') || authority.port_u16().unwrap_or(80) != address.port() {
-        return false;
-    }
-    let name = authority.host();
-    let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
-    name.eq_ignore_ascii_case("localhost")
-        || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback() || ip == address.ip())
 }
 
 #[cfg(test)]
