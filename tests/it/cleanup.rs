@@ -3,8 +3,6 @@
 
 use std::net::SocketAddr;
 use std::process::Stdio;
-use std::thread;
-use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -12,8 +10,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
 use crate::support::{
-    Holder, Listen, Pmctl, Server, Upstream, free_port, free_ports, is_listening, runtime,
-    wait_until,
+    Holder, Listen, Pmctl, Server, Upstream, connections_to, free_port, free_ports, is_listening,
+    runtime, wait_until,
 };
 
 const TERM: Option<i32> = Some(15);
@@ -229,17 +227,28 @@ fn a_hung_server_is_explained_and_left_and_ended_only_with_force() {
     assert_nothing(&cleanup(&pmctl, 0, &[]));
 }
 
+/// Waits until a server that stands still was asked `count` times, beside the `before` connections
+/// that it had.
+#[track_caller]
+fn wait_for_questions(server: &Server, before: usize, count: usize) {
+    wait_until(&format!("question {count}"), || match connections_to(server.control().port()) {
+        now if now >= before + count => Ok(()),
+        now => Err(format!("{now} connections, {before} before")),
+    });
+}
+
 #[test]
 fn a_server_that_stands_still_for_a_moment_is_not_hung() {
     let (pmctl, upstream, port) = (Pmctl::new(), Upstream::saying("hello"), free_port());
     pmctl.add("web", port, &upstream.url());
     let server = pmctl.serve();
     server.signal(Signal::STOP);
+    let before = connections_to(server.control().port());
     let mut command = pmctl.command(&["-o", "json", "cleanup", "--force"]);
     command.stdout(Stdio::piped());
     let child = command.spawn().expect("cleanup");
-    // The length of the moment; however late it goes on, only an answer may follow.
-    thread::sleep(Duration::from_secs(2));
+    // However late it goes on, only an answer may follow.
+    wait_for_questions(&server, before, 1);
     server.signal(Signal::CONT);
     let output = child.wait_with_output().expect("its end");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -256,10 +265,11 @@ fn a_server_that_dies_while_it_is_examined_is_cleaned_up_after() {
     pmctl.add("web", free_port(), &upstream.url());
     let server = pmctl.serve();
     server.signal(Signal::STOP);
+    let before = connections_to(server.control().port());
     let mut command = pmctl.command(&["--timeout", "200ms", "-o", "json", "cleanup"]);
     let mut running = command.stdout(Stdio::piped()).spawn().expect("cleanup");
-    // Longer than its timeout, and than the patience with a first question.
-    thread::sleep(Duration::from_secs(6));
+    // The second question is only asked of a server that is under suspicion.
+    wait_for_questions(&server, before, 2);
     server.kill_hard();
     let status = running.wait().expect("its end");
     assert_eq!(status.code(), Some(0), "{status}");

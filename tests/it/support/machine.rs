@@ -15,6 +15,21 @@ pub fn is_listening(port: u16) -> bool {
     TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok()
 }
 
+/// Connections of this machine to that loopback port that the far end has not closed, whether anybody
+/// accepted them or not.
+#[track_caller]
+pub fn connections_to(port: u16) -> usize {
+    const TIME_WAIT: &str = "06";
+    let sockets = fs::read_to_string("/proc/net/tcp").expect("/proc/net/tcp");
+    let far = format!(":{port:04X}");
+    let is_one = |line: &&str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (address, state) = (fields.get(2), fields.get(3));
+        address.is_some_and(|a| a.ends_with(&far)) && state.is_some_and(|s| *s != TIME_WAIT)
+    };
+    sockets.lines().filter(is_one).count()
+}
+
 /// Bytes of memory of its own that a process holds now; pages of the program's file, which an
 /// unoptimised build has many of, are not counted.
 #[track_caller]

@@ -30,7 +30,7 @@ pub use h2::{HyperUpstream, TlsIdentity, h2_request, runtime};
 pub use holder::{Holder, Listen};
 pub use http1::{Broken, Response, Wire, get};
 pub use load::Load;
-pub use machine::{anonymous_memory, is_listening, is_root, own_outside_address};
+pub use machine::{anonymous_memory, connections_to, is_listening, is_root, own_outside_address};
 pub use ports::{free_port, free_ports};
 pub use registry::Registry;
 pub use sandbox::{Pmctl, Ran};
