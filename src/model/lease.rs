@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::state::words;
-use super::{Counters, Port, ServiceId, ServiceName, Source, Success, Timestamp};
+use super::{Counters, Port, Service, ServiceId, ServiceName, Source, Success, Timestamp};
 use crate::text::Message;
 
 words! {
@@ -88,6 +88,29 @@ pub struct HeartbeatView {
     /// Until the registry may drop the lease, in milliseconds, counted from the last success; 0 where
     /// that has passed.
     pub lease_expires_in_ms: Option<u64>,
+}
+
+impl HeartbeatView {
+    /// Of a service that nothing is known of and nothing is done for.
+    pub fn disabled(service: &Service) -> Self {
+        Self {
+            service_name: service.name.clone(),
+            port: service.port,
+            is_active: false,
+            interval: 0,
+            instance_id: None,
+            state: LeaseState::Disabled,
+            reason: None,
+            status: None,
+            override_status: None,
+            registry: None,
+            last_success: None,
+            consecutive_failures: 0,
+            latency_ms: None,
+            next_in_ms: None,
+            lease_expires_in_ms: None,
+        }
+    }
 }
 
 /// `heartbeat status`.

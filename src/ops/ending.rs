@@ -69,7 +69,6 @@ impl From<PinError> for EndFailure {
 /// Ends the process: `signal` (`None`: `TERM`, or the one way Windows has), up to `grace` for it to
 /// end, then `KILL`. One that a signal had stopped is let go on, so that it can end by itself.
 /// `EndSignal::Kill` has no grace.
-#[allow(dead_code, reason = "what cleanup ends a server with that no longer answers")]
 pub(super) async fn end_process(
     machine: &Arc<dyn Machine>,
     identity: &ProcessIdentity,

@@ -87,23 +87,7 @@ impl Ops {
         let now = self.now();
         let mut views = Vec::with_capacity(services.len());
         for service in services {
-            let mut view = HeartbeatView {
-                service_name: service.name.clone(),
-                port: service.port,
-                is_active: false,
-                interval: 0,
-                instance_id: None,
-                state: LeaseState::Disabled,
-                reason: None,
-                status: None,
-                override_status: None,
-                registry: None,
-                last_success: None,
-                consecutive_failures: 0,
-                latency_ms: None,
-                next_in_ms: None,
-                lease_expires_in_ms: None,
-            };
+            let mut view = HeartbeatView::disabled(service);
             if let Some(registration) = of.get(&service.id) {
                 let calls = store.heartbeats(service.id, CALLS).await.map_err(store_fault)?;
                 remember(&mut view, registration, &calls, now);

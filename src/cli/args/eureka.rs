@@ -131,7 +131,7 @@ mod tests {
         let words = std::iter::once("eureka").chain(line.split(' '));
         let args = Line::try_parse_from(words).unwrap_or_else(|e| panic!("{e}")).args;
         let mut mistakes = Vec::new();
-        command(&args, Path::new("/work"), &mut mistakes)
+        command(&args, Path::new("/somewhere"), &mut mistakes)
             .ok_or_else(|| mistakes.iter().map(Message::code).collect())
     }
 
@@ -160,7 +160,7 @@ mod tests {
             let line = format!("serve --listen {listen}");
             assert_eq!(of(&line), Err(vec!["registry-users-required"]), "{listen}");
             let with = served(&format!("{line} --user-file users"));
-            assert_eq!(with.user_file.as_deref(), Some(Path::new("/work/users")));
+            assert_eq!(with.user_file.as_deref(), Some(Path::new("/somewhere/users")));
         }
         for listen in ["[::1]:8761", "127.0.0.2:8761", "[::ffff:127.0.0.1]:8761"] {
             assert!(of(&format!("serve --listen {listen}")).is_ok(), "{listen}");

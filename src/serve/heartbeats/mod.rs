@@ -171,23 +171,8 @@ impl Heartbeats {
 
     /// How the lease of a service is.
     pub(super) fn view(&self, service: &Service) -> HeartbeatView {
-        let mut view = HeartbeatView {
-            service_name: service.name.clone(),
-            port: service.port,
-            is_active: false,
-            interval: self.plan.as_ref().map_or(0, |plan| plan.settings.interval.as_secs()),
-            instance_id: None,
-            state: LeaseState::Disabled,
-            reason: None,
-            status: None,
-            override_status: None,
-            registry: None,
-            last_success: None,
-            consecutive_failures: 0,
-            latency_ms: None,
-            next_in_ms: None,
-            lease_expires_in_ms: None,
-        };
+        let mut view = HeartbeatView::disabled(service);
+        view.interval = self.plan.as_ref().map_or(0, |plan| plan.settings.interval.as_secs());
         if self.plan.is_none() || !service.register {
             return view;
         }
