@@ -49,6 +49,34 @@ fn tls_get(identity: &TlsIdentity, to: SocketAddr, path: &str, fields: &str) -> 
 }
 
 #[test]
+fn a_self_signed_certificate_is_its_own_authority_as_openssl_makes_it() {
+    let (pmctl, other) = (Pmctl::new(), Pmctl::with_default_database());
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let names = vec!["localhost".to_owned()];
+    let mut parameters = rcgen::CertificateParams::new(names).expect("parameters");
+    // What `openssl req -x509` makes says that it is an authority.
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let certificate = parameters.self_signed(&key).expect("a certificate");
+    let file = |name: &str| pmctl.dir().join(name).to_string_lossy().into_owned();
+    let (chain, secret) = (file("self.pem"), file("self.key"));
+    fs::write(&chain, certificate.pem()).expect("its file");
+    fs::write(&secret, key.serialize_pem()).expect("its key's file");
+    let control = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let server =
+        Server::spawn_on(&pmctl, control, &[], &["--tls-cert", &chain, "--tls-key", &secret]);
+    pmctl.ok(&["status", "--wait", "ready", "--timeout", "60s"]);
+    let port = control.port();
+    let by = |host: &str| format!("https://{host}:{port}");
+    other.json(&["--server", &by("localhost"), "--ca", &chain, "status"]);
+    // Another name than it has, and without being told of it.
+    let args = ["--server", &by("127.0.0.1"), "--ca", &chain, "status"];
+    assert_eq!(other.fails_json(4, &args)["code"], "server-tls-failed");
+    let args = ["--server", &by("localhost"), "status"];
+    assert_eq!(other.fails_json(4, &args)["code"], "server-tls-failed");
+    server.stop();
+}
+
+#[test]
 fn off_loopback_there_is_tls_and_a_remote_caller_needs_the_token() {
     let (pmctl, identity) = (Pmctl::new(), TlsIdentity::new());
     let server = tls_server(&pmctl, &identity);
