@@ -28,7 +28,7 @@ pub(super) fn run(
     is_demo: bool,
     output: &Output,
 ) -> Result<ExitCode, Fault> {
-    let demo = is_demo
+    let mut demo = is_demo
         .then(DemoPlan::new)
         .transpose()
         .map_err(|error| Fault::caused(FaultKind::Internal, text::serve::demo_failed(), &error))?;
@@ -69,6 +69,10 @@ pub(super) fn run(
         .spawn(draw)
         .map_err(|error| Fault::caused(FaultKind::Internal, text::serve::plane_failed(), &error))?;
     let ended = runtime.block_on(async {
+        // A registry that was named is used, also by the demo.
+        if let Some(demo) = demo.as_mut().filter(|_| settings.eureka.urls.is_empty()) {
+            settings.eureka.urls.push(demo.with_registry(settings.lang).await?);
+        }
         match prepare(&settings, demo, stop).await? {
             Some(prepared) => prepared.run(observer).await.map(|ended| ended.forced),
             // Nothing runs yet, so nothing is left: what was asked for.

@@ -21,6 +21,9 @@ impl Resolver {
     pub(super) fn eureka(&mut self, around: &Surroundings) -> EurekaSettings {
         let interval = self
             .get(Key::EurekaInterval, secs(30), |written| whole_seconds(written, secs(1), HOUR));
+        let fetch_interval = self.get(Key::EurekaFetchInterval, secs(10), |written| {
+            parse::duration(written, secs(1), HOUR)
+        });
         let usual = secs(90).max(interval * RENEWALS);
         let lease_duration = self
             .get(Key::EurekaLeaseDuration, usual, |written| whole_seconds(written, interval, DAY));
@@ -34,6 +37,7 @@ impl Resolver {
         EurekaSettings {
             urls: self.urls(),
             interval,
+            fetch_interval,
             lease_duration,
             advertise: self.get(Key::Advertise, None, |written| advertise(written).map(Some)),
             instance_id: self.get(Key::EurekaInstanceId, InstanceIdPattern::default(), pattern),

@@ -75,6 +75,8 @@ pub enum Key {
     EurekaUrls,
     /// Between two renewals.
     EurekaInterval,
+    /// Between two looks at the instances of an application.
+    EurekaFetchInterval,
     /// How long a lease lasts without one.
     EurekaLeaseDuration,
     /// Host that consumers are told.
@@ -153,6 +155,7 @@ impl Key {
         Self::SyncInterval,
         Self::EurekaUrls,
         Self::EurekaInterval,
+        Self::EurekaFetchInterval,
         Self::EurekaLeaseDuration,
         Self::Advertise,
         Self::EurekaInstanceId,
@@ -254,6 +257,9 @@ impl Key {
             }
             Self::EurekaInterval => {
                 (None, "PMCTL_EUREKA_INTERVAL", Some(("eureka", "interval", Text)))
+            }
+            Self::EurekaFetchInterval => {
+                (None, "PMCTL_EUREKA_FETCH_INTERVAL", Some(("eureka", "fetch_interval", Text)))
             }
             Self::EurekaLeaseDuration => {
                 (None, "PMCTL_EUREKA_LEASE_DURATION", Some(("eureka", "lease_duration", Text)))

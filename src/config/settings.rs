@@ -116,6 +116,8 @@ pub struct EurekaSettings {
     pub urls: Vec<RegistryUrl>,
     /// Between two renewals: 30 s, whole seconds from 1 s to 1 h.
     pub interval: Duration,
+    /// Between two looks at the instances of an application that a target names: 1 s to 1 h.
+    pub fetch_interval: Duration,
     /// How long a lease lasts without one, as the registry is told: 90 s, at least three intervals
     /// where only those are configured; whole seconds from the interval to 24 h.
     pub lease_duration: Duration,

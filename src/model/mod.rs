@@ -52,9 +52,10 @@ pub use own_host::is_own_host;
 pub use port::{Port, PortChoice, PortRange, parse_ports};
 pub use registry::{InstanceIdPattern, RegistryUrl, RegistryUrlError};
 pub use report::{
-    ActionItem, ActionReport, Applied, Counters, Cut, EventsReport, HolderView, PortState,
-    PortView, PortsReport, ServerState, ServerView, ServiceView, ServicesReport, ShutdownProgress,
-    ShutdownStep, Source, StatusCounts, StatusReport, StepState, Success, TargetView,
+    ActionItem, ActionReport, Applied, Counters, Cut, EventsReport, HolderView, InstanceView,
+    PortState, PortView, PortsReport, ServerState, ServerView, ServiceView, ServicesReport,
+    ShutdownProgress, ShutdownStep, Source, StatusCounts, StatusReport, StepState, Success,
+    TargetView,
 };
 pub use request::{NewService, NewTarget, Selection, ServicePatch};
 pub use service::{Service, ServiceId, Target, parse_tags};

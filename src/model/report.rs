@@ -228,6 +228,21 @@ pub struct ServiceView {
     pub revision: i64,
     /// What its proxy counted; null where no proxy of a live server was asked.
     pub counters: Option<Counters>,
+    /// The instances that its active target is spread over; null where it is one place, and where no
+    /// proxy of a live server was asked.
+    pub instances: Option<Vec<InstanceView>>,
+}
+
+/// An instance of the application that a target names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceView {
+    /// Where it is, with the target's base path.
+    pub url: String,
+    /// Requests under way to it.
+    pub in_flight: u64,
+    /// Milliseconds for which others are preferred because it failed; 0 where they are not.
+    pub aside_ms: u64,
 }
 
 impl ServiceView {
@@ -256,6 +271,7 @@ impl ServiceView {
             updated_at: service.updated_at,
             revision: service.revision,
             counters,
+            instances: None,
         }
     }
 }

@@ -26,7 +26,8 @@ impl NewTarget {
     pub fn trust_mistakes(&self, name: &TargetName) -> Vec<Message> {
         let UpstreamTls { ca_file, insecure } = &self.tls;
         let mut mistakes = Vec::new();
-        if (ca_file.is_some() || *insecure) && self.url.scheme() != Scheme::Https {
+        let may_be_tls = matches!(self.url.scheme(), Scheme::Https | Scheme::Lb);
+        if (ca_file.is_some() || *insecure) && !may_be_tls {
             mistakes.push(text::model::target_without_tls(name, &self.url));
         }
         if ca_file.is_some() && *insecure {
@@ -108,6 +109,7 @@ mod tests {
         assert!(code("http://a", false, false).is_empty());
         assert!(code("https://a", true, false).is_empty());
         assert!(code("https://a", false, true).is_empty());
+        assert!(code("lb://a", true, false).is_empty(), "its instances may speak TLS");
         assert_eq!(code("h2c://a", false, true), ["target-without-tls"]);
         assert_eq!(code("http://a", true, true), ["target-without-tls", "target-trust-twice"]);
         assert_eq!(code("https://a", true, true), ["target-trust-twice"]);

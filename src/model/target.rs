@@ -18,6 +18,8 @@ pub enum Scheme {
     Https,
     /// HTTP/2 with prior knowledge in the clear (RFC 9113 section 3.3).
     H2c,
+    /// No one place: the instances that the registry lists of an application.
+    Lb,
 }
 
 impl Scheme {
@@ -27,12 +29,14 @@ impl Scheme {
             Self::Http => "http",
             Self::Https => "https",
             Self::H2c => "h2c",
+            Self::Lb => "lb",
         }
     }
 
-    /// The port of a URL that names none.
+    /// The port of a URL that names none; an application has none.
     pub fn default_port(self) -> u16 {
         match self {
+            Self::Lb => 0,
             Self::Http | Self::H2c => 80,
             Self::Https => 443,
         }
@@ -55,8 +59,12 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// Most bytes of an application's name: those of a service's.
+const MAX_APPLICATION_BYTES: usize = 253;
+
 /// A target's base URL, normalised: lower-case scheme and host (IDNA to ASCII), no default port, no
-/// credentials, no query, no fragment, a base path without its trailing slash.
+/// credentials, no query, no fragment, a base path without its trailing slash. In the place of a host
+/// `lb://` has the name of an application, in capitals as a registry has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TargetUrl {
     scheme: Scheme,
@@ -76,10 +84,14 @@ impl TargetUrl {
             "http" => Scheme::Http,
             "https" => Scheme::Https,
             "h2c" => Scheme::H2c,
+            "lb" => Scheme::Lb,
             other => return Err(text::model::target_url_scheme_unknown(&shown, other)),
         };
         if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err(text::model::target_url_invalid(&shown, "white space in it"));
+        }
+        if scheme == Scheme::Lb {
+            return application(rest, &shown);
         }
         // `url` knows the rules of hosts for http and https only, and drops the default port of the
         // scheme it is given: h2c shares those of http.
@@ -107,9 +119,28 @@ impl TargetUrl {
         Ok((target, credentials(&url)))
     }
 
+    /// Where an instance of an application is, which registers itself with a host and a port; in TLS
+    /// if it `is_secure`. `None` for what is no host, and for port 0.
+    pub fn of_instance(is_secure: bool, host: &str, port: u16, base_path: &str) -> Option<Self> {
+        let scheme = if is_secure { Scheme::Https } else { Scheme::Http };
+        let host = match host.contains(':') && !host.starts_with('[') {
+            true => format!("[{host}]"),
+            false => host.to_owned(),
+        };
+        let text = format!("{}://{host}:{port}{base_path}", scheme.as_str());
+        let url = text.parse::<Self>().ok()?;
+        // A host that is more than one would be read as something else.
+        (url.port == port && url.base_path == base_path).then_some(url)
+    }
+
     /// How it is spoken to.
     pub fn scheme(&self) -> Scheme {
         self.scheme
+    }
+
+    /// The application whose instances are meant; `None` for one place.
+    pub fn application(&self) -> Option<&str> {
+        (self.scheme == Scheme::Lb).then_some(self.host.as_str())
     }
 
     /// Host name or address, an IPv6 address in brackets.
@@ -117,7 +148,7 @@ impl TargetUrl {
         &self.host
     }
 
-    /// The port to connect to, never 0.
+    /// The port to connect to, never 0; for an application always.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -157,6 +188,26 @@ impl Serialize for TargetUrl {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
+}
+
+/// What stands behind `lb://`: a name, as a registry takes it, and perhaps a base path.
+fn application(rest: &str, shown: &str) -> Result<(TargetUrl, Option<Credentials>), Message> {
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let (login, name) = authority.rsplit_once('@').unwrap_or(("", authority));
+    // The rules of hosts would change a name that is none; the rest is as in every URL.
+    let url = Url::parse(&format!("http://{login}@application{path}"))
+        .map_err(|e| text::model::target_url_invalid(shown, e))?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(text::model::target_url_has_query(shown));
+    }
+    let is_wrong = |c: char| c.is_ascii_punctuation() && !matches!(c, '-' | '_' | '.' | '~');
+    if name.is_empty() || name.len() > MAX_APPLICATION_BYTES || name.contains(is_wrong) {
+        return Err(text::model::target_application_invalid(shown));
+    }
+    let base_path = url.path().trim_end_matches('/').to_owned();
+    let (scheme, host) = (Scheme::Lb, name.to_uppercase());
+    Ok((TargetUrl { scheme, host, port: scheme.default_port(), base_path }, credentials(&url)))
 }
 
 /// What a `https` target is trusted by.
@@ -215,6 +266,9 @@ mod tests {
             ("http://bücher.example", "http://xn--bcher-kva.example"),
             ("http://a/x y".replace(' ', "%20").as_str(), "http://a/x%20y"),
             ("http://a/b/../c", "http://a/c"),
+            ("LB://dspapi", "lb://DSPAPI"),
+            ("lb://Orders_v2.x/base/", "lb://ORDERS_V2.X/base"),
+            ("lb://订单服务", "lb://订单服务"),
         ] {
             assert_eq!(normal(written).as_deref(), Ok(kept), "{written}");
             assert_eq!(normal(kept).as_deref(), Ok(kept), "{kept} again");
@@ -230,6 +284,12 @@ mod tests {
         for bad in ["http://", "http:///x", "http://a:0", "http://a:99999", "http://a b"] {
             assert_eq!(normal(bad), Err("target-url-invalid"), "{bad}");
         }
+        assert_eq!(normal("lb://A?x"), Err("target-url-has-query"));
+        for bad in
+            ["lb://", "lb:///x", "lb://a:80", "lb://[::1]", "lb://a%2Fb", "lb://@", "lb://a\\b"]
+        {
+            assert_eq!(normal(bad), Err("target-application-invalid"), "{bad}");
+        }
     }
 
     #[test]
@@ -240,7 +300,13 @@ mod tests {
         let expected = Credentials { username: "ann".into(), password: "p@ss".into() };
         assert!(!format!("{expected:?}").contains("p@ss"));
         assert_eq!(credentials, Some(expected));
-        for bad in ["ftp://ann:s3cret@a", "ann:s3cret@a:1", "http://ann:s3cret@a:0"] {
+        let parsed = TargetUrl::parse_with_credentials("lb://ann:p%40ss@orders/x");
+        let (url, credentials) = parsed.map_err(|m| m.code()).unwrap_or_else(|c| panic!("{c}"));
+        assert_eq!((url.application(), url.base_path()), (Some("ORDERS"), "/x"));
+        assert_eq!(credentials.map(|c| c.password).as_deref(), Some("p@ss"));
+        for bad in
+            ["ftp://ann:s3cret@a", "ann:s3cret@a:1", "http://ann:s3cret@a:0", "lb://ann:s3cret@a:1"]
+        {
             let error = TargetUrl::parse_with_credentials(bad).map(|_| ()).unwrap_err();
             assert!(!error.to_string().contains("s3cret"), "{error}");
         }

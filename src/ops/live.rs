@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::host::ProcessFigures;
 use crate::model::{
-    Actor, Actual, Counters, Cut, Fault, HealthView, HeartbeatView, Phase, Port, ServerView,
-    Service, ServiceId, ServiceName, ShutdownProgress, Timestamp,
+    Actor, Actual, Counters, Cut, Fault, HealthView, HeartbeatView, InstanceView, Phase, Port,
+    ServerView, Service, ServiceId, ServiceName, ShutdownProgress, Timestamp,
 };
 use crate::store::NodeId;
 use crate::text::Message;
@@ -67,6 +67,9 @@ pub trait Live: Send + Sync {
 
     /// What the proxy of `id` counted; `None` where it has none.
     fn counters(&self, id: ServiceId) -> Option<Counters>;
+
+    /// The instances that the active target of `id` is spread over; `None` where it is one place.
+    fn instances(&self, id: ServiceId) -> Option<Vec<InstanceView>>;
 
     /// Whether the target that `service` is about to use can be used (its CA file reads, say).
     fn check_target(&self, service: &Service) -> Result<(), Fault>;

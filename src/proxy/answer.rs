@@ -132,6 +132,8 @@ pub enum Failure {
     Late(TargetName),
     /// The target is where pmctl itself takes orders. 508.
     Control(TargetName),
+    /// The registry lists no instance of the target's application. 503 with `Retry-After`.
+    NoInstance(TargetName),
     /// The client asked for an upgrade and the target speaks HTTP/2 only. 501.
     NoUpgrade,
     /// The service is stopping. 503 with `Retry-After`.
@@ -153,7 +155,7 @@ impl Failure {
             Self::Late(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Control(_) => StatusCode::LOOP_DETECTED,
             Self::NoUpgrade => StatusCode::NOT_IMPLEMENTED,
-            Self::Draining | Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Draining | Self::Full | Self::NoInstance(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::RequestLate => StatusCode::REQUEST_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -167,6 +169,7 @@ impl Failure {
             Self::Broken(target) => text::upstream::target_failed(target, service),
             Self::Late(target) => text::upstream::target_late(target, service),
             Self::Control(target) => text::upstream::target_is_control(target, service),
+            Self::NoInstance(target) => text::upstream::target_has_no_instance(target, service),
             Self::NoUpgrade => text::upstream::upgrade_unsupported(service),
             Self::Draining => text::upstream::service_draining(service),
             Self::Full => text::upstream::service_full(service),
@@ -219,7 +222,7 @@ pub fn answer(
     let fields = response.headers_mut();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     fields.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-    if matches!(failure, Failure::Draining | Failure::Full) {
+    if matches!(failure, Failure::Draining | Failure::Full | Failure::NoInstance(_)) {
         fields.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
     }
     if method != Method::HEAD {

@@ -103,8 +103,7 @@ pub(super) async fn run(proxy: &Arc<Proxy>) {
         wait_until(proxy, |proxy| proxy.is_empty(), |_| (Some(grace), false)).await;
     }
     // Nobody sends requests any more: the connections kept for them go too.
-    let generation = proxy.upstream.load().generation();
-    proxy.workers.iter().for_each(|worker| worker.forget(generation));
+    proxy.forget(&proxy.route.load().generations());
     let grace = Instant::now() + CUT_GRACE;
     let closed = |proxy: &Proxy| proxy.upstreams.load(Ordering::Acquire) == 0;
     wait_until(proxy, closed, |_| (Some(grace), false)).await;

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use http::{Method, StatusCode, Uri};
 
+use super::balance::Seat;
 use super::client_io::IoState;
 use super::counters::CounterShard;
 use super::handle::{Proxy, ProxyPhase};
@@ -49,6 +50,8 @@ pub(super) struct ExchangeGuard {
     pub(super) exchange: Arc<Exchange>,
     /// The request's own upstream: a switch does not move it.
     pub(super) upstream: Option<Arc<Upstream>>,
+    /// Its place among the requests of that instance, where the target has several.
+    pub(super) seat: Option<Seat>,
     status: Option<StatusCode>,
     /// The answer is through; else it broke off.
     complete: bool,
@@ -67,6 +70,7 @@ impl ExchangeGuard {
             client: Rc::clone(client),
             exchange,
             upstream: None,
+            seat: None,
             status: None,
             complete: false,
             tunnel: false,

@@ -21,6 +21,7 @@ use super::exchange::{Client, ExchangeGuard};
 use super::handle::ProxyPhase;
 use super::headers::{RequestShape, set_protocol, to_client, to_upstream};
 use super::pool::{CheckoutError, Lease};
+use super::route::Turn;
 use super::timer::Deadline;
 use super::tunnel::PendingTunnel;
 use super::upstream::Upstream;
@@ -29,6 +30,8 @@ use super::wire::Begun;
 
 /// How often a client that expects a 100 is looked at for sending its body regardless.
 const EXPECT_PATIENCE: Duration = Duration::from_secs(1);
+/// Instances of an application that are tried before the request is given up.
+const MAX_INSTANCES: usize = 3;
 /// Attempts to have a connection that takes the request at all.
 const MAX_UNSENT: u32 = 3;
 
@@ -95,6 +98,19 @@ struct Forward {
     accept: Option<HeaderValue>,
 }
 
+/// What the way to the target gave where it gave no answer.
+struct NotSent {
+    failure: Failure,
+    /// Here again where there was no connection, so that another instance may be tried.
+    body: Option<RequestBody>,
+}
+
+impl From<Failure> for NotSent {
+    fn from(failure: Failure) -> Self {
+        Self { failure, body: None }
+    }
+}
+
 /// What the way to the target gave.
 struct Sent {
     response: Response<Incoming>,
@@ -106,23 +122,61 @@ impl Forward {
         #[cfg(test)]
         super::tests::meddle(request.uri().path());
         let client = Rc::clone(&self.guard.client);
-        let upstream = client.proxy.upstream.load_full();
-        self.guard.upstream = Some(Arc::clone(&upstream));
+        let route = client.proxy.route.load_full();
         let (mut parts, body) = request.into_parts();
         // hyper's own notes to itself (the pending upgrade); nothing of them goes to the target.
         parts.extensions = Extensions::new();
-        let mut shape = match to_upstream(&mut parts, &upstream, &client.facts) {
-            Ok(shape) => shape,
-            Err(refusal) => return self.fail(Failure::Refused(refusal)),
-        };
         let has_body = !body.is_end_stream();
-        shape.chunked = has_body && body.size_hint().exact().is_none();
-        let gate =
-            (shape.expect_continue && has_body && !client.http2.get()).then(Arc::<Gate>::default);
-        let body = RequestBody::new(body, &self.guard, gate.clone());
-        match self.send(&upstream, &shape, parts, body, has_body, gate.as_ref()).await {
-            Ok(sent) => self.answer(&upstream, &shape, sent, gate).await,
-            Err(failure) => self.fail(failure),
+        let is_chunked = has_body && body.size_hint().exact().is_none();
+        let may_expect = has_body && !client.http2.get();
+        let mut body = Some(body);
+        let (mut waiting, mut gate, mut tried) = (None, None, Vec::new());
+        let mut failure = None;
+        loop {
+            let bound = client.worker.limits.connect_timeout;
+            let Some(Turn { upstream, seat }) = route.turn(&tried, bound).await else {
+                let none = || Failure::NoInstance(route.name().clone());
+                return self.fail(failure.unwrap_or_else(none));
+            };
+            // The head as it came, for another instance.
+            let came = seat.is_some().then(|| Box::new(parts.clone()));
+            self.guard.upstream = Some(Arc::clone(&upstream));
+            self.guard.seat = seat;
+            let mut shape = match to_upstream(&mut parts, &upstream, &client.facts) {
+                Ok(shape) => shape,
+                Err(refusal) => return self.fail(Failure::Refused(refusal)),
+            };
+            shape.chunked = is_chunked;
+            if let Some(body) = body.take() {
+                gate = (shape.expect_continue && may_expect).then(Arc::<Gate>::default);
+                waiting = Some(RequestBody::new(body, &self.guard, gate.clone()));
+            }
+            let Some(ready) = waiting.take() else { return self.fail(Failure::Internal) };
+            let sent = self.send(&upstream, &shape, parts, ready, has_body, gate.as_ref()).await;
+            self.judge(&sent);
+            match (sent, came) {
+                (Ok(sent), _) => return self.answer(&upstream, &shape, sent, gate).await,
+                (Err(NotSent { failure: met, body: Some(unsent) }), Some(came))
+                    if tried.len() + 1 < MAX_INSTANCES =>
+                {
+                    tried.push(upstream.generation());
+                    (parts, waiting, failure) = (*came, Some(unsent), Some(met));
+                }
+                (Err(not_sent), _) => return self.fail(not_sent.failure),
+            }
+        }
+    }
+
+    /// What the instance did is held for or against it.
+    fn judge(&self, sent: &Result<Sent, NotSent>) {
+        let Some(seat) = &self.guard.seat else { return };
+        match sent {
+            Ok(_) => seat.answered(),
+            Err(NotSent { failure: Failure::NoUpgrade, .. }) => {}
+            Err(NotSent { body: Some(_), .. }) => seat.unreachable(),
+            Err(NotSent { failure: Failure::Broken(_) | Failure::Late(_), .. }) => seat.broken(),
+            // The client's own doing.
+            Err(_) => {}
         }
     }
 
@@ -135,7 +189,7 @@ impl Forward {
         mut body: RequestBody,
         has_body: bool,
         gate: Option<&Arc<Gate>>,
-    ) -> Result<Sent, Failure> {
+    ) -> Result<Sent, NotSent> {
         let client = &self.guard.client;
         let want = match shape.upgrade.is_some() {
             true => Want::Http1,
@@ -146,12 +200,14 @@ impl Forward {
         let may_repeat = !has_body && parts.method.is_idempotent();
         let (mut fresh, mut unsent) = (false, 0);
         loop {
-            let mut lease = client
-                .worker
-                .pool
-                .checkout(&client.proxy, upstream, want, fresh)
-                .await
-                .map_err(|error| self.no_connection(upstream, &error))?;
+            let leased = client.worker.pool.checkout(&client.proxy, upstream, want, fresh).await;
+            let mut lease = match leased {
+                Ok(lease) => lease,
+                Err(error) => {
+                    let failure = self.no_connection(upstream, &error);
+                    return Err(NotSent { failure, body: Some(body) });
+                }
+            };
             set_protocol(&mut parts, upstream, shape, lease.protocol());
             if let Some(gate) = gate {
                 listen_for_continue(&mut parts, lease.protocol(), gate);
@@ -186,8 +242,8 @@ impl Forward {
             let error = match sent {
                 Ok(Ok(response)) => return Ok(Sent { response, lease }),
                 Ok(Err(error)) => error,
-                Err(GaveUp::Target) => return Err(Failure::Late(upstream.name().clone())),
-                Err(GaveUp::Client) => return Err(Failure::RequestLate),
+                Err(GaveUp::Target) => return Err(Failure::Late(upstream.name().clone()).into()),
+                Err(GaveUp::Client) => return Err(Failure::RequestLate.into()),
             };
             drop(lease);
             match (error, repeat) {
@@ -200,13 +256,13 @@ impl Forward {
                     parts = saved;
                     body = RequestBody::empty(&self.guard);
                 }
-                (SendError::Gone, _) => return Err(Failure::Internal),
+                (SendError::Gone, _) => return Err(Failure::Internal.into()),
                 _ if self.guard.exchange.body_broken.load(Ordering::Relaxed) => {
-                    return Err(Failure::Refused(Refusal::Body));
+                    return Err(Failure::Refused(Refusal::Body).into());
                 }
                 (error, _) => {
                     self.log_failure(upstream, &error);
-                    return Err(Failure::Broken(upstream.name().clone()));
+                    return Err(Failure::Broken(upstream.name().clone()).into());
                 }
             }
         }

@@ -8,13 +8,14 @@ use arc_swap::ArcSwap;
 use slab::Slab;
 use tokio::sync::{Notify, watch};
 
+use super::balance::Balancer;
 use super::counters::{CounterShard, LatencyHistogram};
 use super::drain::{DrainControl, DrainReport};
 use super::limits::Limits;
 use super::plane::WorkerHandle;
+use super::route::Route;
 use super::table::{ConnectionView, Entry, lock};
-use super::upstream::Upstream;
-use crate::model::{Counters, Cut, ServiceId, ServiceName};
+use crate::model::{Counters, Cut, ServiceId, ServiceName, TargetUrl};
 
 /// What a proxy serves.
 #[derive(Clone, Debug)]
@@ -24,7 +25,7 @@ pub struct ProxySpec {
     /// Name of the service, for answers, listings and logs.
     pub name: ServiceName,
     /// Where requests go at first.
-    pub upstream: Upstream,
+    pub route: Route,
 }
 
 /// How far a proxy is in its life.
@@ -51,7 +52,7 @@ pub(super) struct Proxy {
     pub(super) id: ServiceId,
     pub(super) name: ServiceName,
     pub(super) limits: Arc<Limits>,
-    pub(super) upstream: ArcSwap<Upstream>,
+    pub(super) route: ArcSwap<Route>,
     /// By worker.
     pub(super) shards: Box<[Shard]>,
     pub(super) workers: Arc<[WorkerHandle]>,
@@ -74,7 +75,7 @@ impl Proxy {
             id: spec.id,
             name: spec.name,
             limits,
-            upstream: ArcSwap::from_pointee(spec.upstream),
+            route: ArcSwap::from_pointee(spec.route),
             shards: workers.iter().map(|_| Shard::default()).collect(),
             workers,
             connections: AtomicUsize::new(0),
@@ -102,6 +103,13 @@ impl Proxy {
         if phase == ProxyPhase::Stopped {
             *lock(&self.closed) = true;
             self.closed_changed.notify_all();
+        }
+    }
+
+    /// Has nothing kept any more for these generations of a target.
+    pub(super) fn forget(&self, generations: &[u64]) {
+        for worker in &*self.workers {
+            generations.iter().for_each(|generation| worker.forget(*generation));
         }
     }
 
@@ -135,13 +143,23 @@ impl ProxyHandle {
         &self.0.name
     }
 
-    /// Sends every request that begins from now on to `upstream`. Requests under way finish where
+    /// Sends every request that begins from now on to `route`. Requests under way finish where
     /// they are; no connection is closed.
-    pub fn switch(&self, upstream: Upstream) {
-        let old = self.0.upstream.swap(Arc::new(upstream));
-        for worker in &*self.0.workers {
-            worker.forget(old.generation());
-        }
+    pub fn switch(&self, route: Route) {
+        let old = self.0.route.swap(Arc::new(route));
+        self.0.forget(&old.generations());
+    }
+
+    /// The instances that requests are spread over, where they are.
+    pub fn balancer(&self) -> Option<Balancer> {
+        self.0.route.load().balancer().cloned()
+    }
+
+    /// Spreads requests over the instances at `urls` from now on, unless the proxy has been switched
+    /// to something else than `balancer`. Requests under way finish where they are. Blocks: it may
+    /// read a CA file.
+    pub fn spread_over(&self, balancer: &Balancer, urls: &[TargetUrl]) {
+        self.0.forget(&balancer.replace(urls));
     }
 
     /// What was counted since the proxy was spawned.

@@ -19,6 +19,7 @@
 
 mod accept;
 mod answer;
+mod balance;
 mod body;
 mod client_io;
 mod connect;
@@ -38,6 +39,7 @@ mod plane;
 mod pool;
 mod probe;
 mod relay;
+mod route;
 mod table;
 mod timer;
 mod tls;
@@ -53,6 +55,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use balance::Balancer;
 pub use counters::{LATENCY_BOUNDS, LatencyHistogram};
 pub use drain::DrainReport;
 pub use handle::{ProxyHandle, ProxyPhase, ProxySpec};
@@ -60,6 +63,7 @@ pub use limits::Limits;
 pub use listen::{BindError, BoundListener, bind};
 pub use plane::{Control, Plane, PlaneError, PlaneSettings, Refused};
 pub use probe::{ProbeError, probe};
+pub use route::Route;
 pub use table::{ConnectionState, ConnectionView, ExchangeView};
 pub use upstream::{Upstream, UpstreamError};
 pub use via::ViaId;

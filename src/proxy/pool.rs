@@ -130,7 +130,7 @@ impl Lease {
             return;
         };
         let proxy = Arc::clone(&connection.guard().proxy);
-        let current = proxy.upstream.load().generation() == generation;
+        let current = proxy.route.load().has(generation);
         if kept.over.get() || !current || !connection.is_usable() {
             return;
         }
@@ -159,7 +159,7 @@ impl Pool {
         let kept = Rc::new(Kept::default());
         // Asked before the word of its end comes, or after; never in between, for that word is
         // sent behind the change and heard on this thread.
-        if proxy.upstream.load().generation() == generation {
+        if proxy.route.load().has(generation) {
             all.insert(generation, Rc::clone(&kept));
         } else {
             kept.over.set(true);
@@ -361,7 +361,7 @@ mod tests {
         let limits = Limits { connect_timeout: Duration::from_millis(50), ..Limits::default() };
         let limits = Arc::new(limits);
         let name = "dspapi".parse().unwrap();
-        let spec = ProxySpec { id: ServiceId(1), name, upstream: first.clone() };
+        let spec = ProxySpec { id: ServiceId(1), name, route: first.clone().into() };
         let proxy = Arc::new(Proxy::new(spec, Arc::clone(&limits), Arc::from([])));
         (Pool::new(limits, None), proxy)
     }
@@ -386,7 +386,7 @@ mod tests {
         let (old, new) = (upstream("blue", URL), upstream("green", URL));
         let (pool, proxy) = pool_of(&old);
         assert!(!pool.kept(&proxy, old.generation()).over.get());
-        proxy.upstream.store(Arc::new(new));
+        proxy.route.store(Arc::new(new.into()));
         pool.forget(old.generation());
         assert!(pool.kept(&proxy, old.generation()).over.get());
         assert!(pool.kept.borrow().is_empty());

@@ -125,6 +125,8 @@ impl Upstream {
         let not_sendable = |_| UpstreamError::NotSendable;
         let tls = match url.scheme() {
             Scheme::Http | Scheme::H2c => None,
+            // An application is no one place: `Route` makes an upstream of each of its instances.
+            Scheme::Lb => return Err(UpstreamError::NotSendable),
             Scheme::Https => {
                 let server_name = ServerName::try_from(bare_host.to_owned())
                     .map_err(|_| UpstreamError::HostName { host: url.host().to_owned() })?;

@@ -8,16 +8,17 @@ use std::time::{Duration, Instant};
 use super::access::{ControlTls, ControlToken, introduction};
 use super::control::{ControlBindError, ControlListener};
 use super::demo::DemoPlan;
+use super::directory::Directory;
 use super::heartbeats::{Heartbeats, Plan};
 use super::proxies::Proxies;
 use super::refusals::TellRefusals;
-use super::server::Server;
+use super::server::{Parts, Server};
 use crate::config::{AccessSettings, LimitSettings, OnConflict, Settings};
 use crate::eureka::{CALL, HttpRegistries, NodeMark, Registries};
 use crate::host::{self, clock};
 use crate::lifecycle::Stop;
 use crate::model::{
-    Actor, Fault, FaultKind, NodeName, Phase, ProcessIdentity, ServerState, ServerView,
+    Actor, Fault, FaultKind, NodeName, Phase, ProcessIdentity, RegistryUrl, ServerState, ServerView,
 };
 use crate::ops::{Ops, repair_rows, store_fault, taken_address_fault};
 use crate::proxy::{Control, Limits, Plane, PlaneSettings, WireLimits};
@@ -56,11 +57,14 @@ pub struct Prepared {
     pub(super) stop: Stop,
     pub(super) shutdown_timeout: Duration,
     pub(super) sync_interval: Duration,
+    pub(super) fetch_interval: Duration,
     pub(super) heartbeat_timeout: Duration,
     pub(super) lame_duck: Duration,
     pub(super) lang: Lang,
     pub(super) demo: Option<DemoPlan>,
     pub(super) demo_notes: Vec<Message>,
+    /// The registry, for the demo.
+    pub(super) registry_url: Option<RegistryUrl>,
     pub(super) attention: Vec<Message>,
     pub(super) on_conflict: OnConflict,
     /// Servers of this node that never said goodbye, as they stood in the rows.
@@ -72,7 +76,7 @@ pub struct Prepared {
 /// if a stop was asked for while another process held a lock.
 pub async fn prepare(
     settings: &Settings,
-    demo: Option<DemoPlan>,
+    mut demo: Option<DemoPlan>,
     stop: Stop,
 ) -> Result<Option<Prepared>, Fault> {
     let listen = settings.serve.listen;
@@ -93,7 +97,7 @@ pub async fn prepare(
     };
     let started_at = clock::now();
     // Before the database is touched: where this fails, nothing was made or repaired.
-    let mut demo_notes = Vec::new();
+    let mut demo_notes = demo.as_mut().map(DemoPlan::take_notes).unwrap_or_default();
     let control = bind_control(listen, demo.is_some(), &mut demo_notes).await?;
     let control = control.with(introduce, tls.as_ref().map(|tls| tls.acceptor.clone()));
     let store = Store::open_as_owner(&location, &lock).await.map_err(store_fault)?;
@@ -140,12 +144,12 @@ pub async fn prepare(
     let serve = &settings.serve;
     let registries = registries(settings)?;
     let heartbeats = heartbeats(settings, &store, node_id, registries.as_ref());
+    let directory = Directory::new(registries.configured());
     let proxies = Proxies::new(plane, control.address(), descriptors.listeners);
     let server = Arc::new(Server::new(
         node_id,
         view,
-        proxies,
-        heartbeats,
+        Parts { proxies, heartbeats, directory },
         stop.clone(),
         serve.service_timeout,
         started_at,
@@ -174,11 +178,13 @@ pub async fn prepare(
         stop,
         shutdown_timeout: serve.shutdown_timeout,
         sync_interval: serve.sync_interval,
+        fetch_interval: settings.eureka.fetch_interval,
         heartbeat_timeout: serve.heartbeat_timeout,
         lame_duck: serve.lame_duck,
         lang: settings.lang,
         demo,
         demo_notes,
+        registry_url: settings.eureka.urls.first().cloned(),
         attention,
         on_conflict: serve.on_conflict,
         unclean: unclean.into_iter().map(|node| node.row.identity).collect(),

@@ -19,11 +19,14 @@ use crate::model::{
     Timestamp,
 };
 use crate::ops::Ops;
-use crate::proxy::{self, ProbeError, Upstream};
+use crate::proxy::{self, Balancer, ProbeError, Route};
 use crate::text::{self, Message};
 
 /// The task of one watched target.
 const TASK: &str = "health";
+
+/// Instances of an application that one look asks at most.
+const MOST_INSTANCES: usize = 3;
 
 /// The first looks at many targets are spread over this, or over the interval if that is less.
 const FIRST: Duration = Duration::from_secs(1);
@@ -80,9 +83,9 @@ impl Health {
         }
     }
 
-    /// Looks at the active target of `service` from now on, which is `upstream`. What was seen of the
+    /// Looks at the active target of `service` from now on, which is `route`. What was seen of the
     /// same target so far still counts; its CA file may have been read anew.
-    pub(super) fn watch(&self, service: &Service, check: &HealthCheck, upstream: Upstream) {
+    pub(super) fn watch(&self, service: &Service, check: &HealthCheck, route: Route) {
         let Some(target) = service.active().cloned() else { return };
         let mut table = self.table();
         let kept = match table.get(&service.id) {
@@ -95,7 +98,7 @@ impl Health {
             service: service.name.clone(),
             check: check.clone(),
             first: first_look(service.id, check),
-            upstream,
+            route,
             control: self.control,
             seen: Arc::clone(&seen),
             changes: self.changes.clone(),
@@ -183,7 +186,7 @@ struct Look {
     service: ServiceName,
     check: HealthCheck,
     first: Duration,
-    upstream: Upstream,
+    route: Route,
     control: SocketAddr,
     seen: Arc<Mutex<Seen>>,
     changes: watch::Sender<u64>,
@@ -202,16 +205,28 @@ impl Look {
         }
     }
 
+    fn no_instance(&self) -> Message {
+        let application = self.route.balancer().map_or("", Balancer::application);
+        text::balance::health_no_instance(application)
+    }
+
     async fn once(&self) {
         let timeout = Duration::from_millis(self.check.timeout_ms);
         let path = &self.check.path;
-        let answer = proxy::probe(&self.upstream, path, timeout, Some(self.control)).await;
-        let status = answer.as_ref().map_or(0, |status| status.as_u16());
-        let look = match answer {
-            Ok(status) if (200..400).contains(&status.as_u16()) => Ok(()),
-            Ok(status) => Err(text::heartbeat::health_status(path, status.as_u16())),
-            Err(error) => Err(met(path, &error)),
-        };
+        let (mut status, mut look) = (0, Err(self.no_instance()));
+        for upstream in self.route.upstreams().iter().take(MOST_INSTANCES) {
+            let answer = proxy::probe(upstream, path, timeout, Some(self.control)).await;
+            status = answer.as_ref().map_or(0, |status| status.as_u16());
+            look = match answer {
+                Ok(status) if (200..400).contains(&status.as_u16()) => Ok(()),
+                Ok(status) => Err(text::heartbeat::health_status(path, status.as_u16())),
+                Err(error) => Err(met(path, &error)),
+            };
+            // One instance that is well is enough for the requests.
+            if look.is_ok() {
+                break;
+            }
+        }
         let (before, after) = {
             let mut seen = lock(&self.seen);
             let before = seen.view.state;
@@ -220,7 +235,7 @@ impl Look {
         };
         let Some(after) = after else { return };
         self.changes.send_modify(|count| *count += 1);
-        let target = self.upstream.name();
+        let target = self.route.name();
         let detail = match after.state {
             HealthState::Healthy if before == HealthState::Unknown => return,
             HealthState::Healthy => {

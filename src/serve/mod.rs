@@ -12,6 +12,7 @@ mod access;
 mod build;
 mod control;
 mod demo;
+mod directory;
 mod force;
 mod health;
 mod heartbeats;

@@ -1,6 +1,6 @@
 //! Who is told how the server fares: the person at the terminal, through `cli`.
 
-use crate::model::{Port, ServerView, ServiceName, ShutdownProgress};
+use crate::model::{Port, RegistryUrl, ServerView, ServiceName, ShutdownProgress};
 use crate::text::Message;
 
 /// What a demo offers to try.
@@ -10,6 +10,8 @@ pub struct DemoView {
     pub services: Vec<(ServiceName, Port)>,
     /// A service and the target it can be switched to.
     pub switch: (ServiceName, String),
+    /// Where its services are announced.
+    pub registry: Option<RegistryUrl>,
     /// What was done differently because something was in the way.
     pub notes: Vec<Message>,
 }

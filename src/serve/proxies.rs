@@ -8,7 +8,7 @@ use crate::host::BindFailure;
 use crate::model::{Fault, FaultKind, Phase, Port, Service, ServiceId, ServiceName, TargetUrl};
 use crate::ops::{bind_fault, taken_port_fault};
 use crate::proxy::{
-    self, BindError, BoundListener, Plane, ProxyHandle, ProxyPhase, ProxySpec, Upstream, ViaId,
+    self, BindError, BoundListener, Plane, ProxyHandle, ProxyPhase, ProxySpec, Route, ViaId,
 };
 use crate::text;
 
@@ -81,7 +81,7 @@ impl Proxies {
     }
 
     /// The active target of `service`, made ready to forward to. Reads its CA file.
-    pub(super) fn upstream(&self, service: &Service) -> Result<Upstream, Fault> {
+    pub(super) fn route(&self, service: &Service) -> Result<Route, Fault> {
         let name = &service.active_target;
         let unusable = |reason: String| {
             let message = text::ops::target_unusable(name, reason);
@@ -94,7 +94,7 @@ impl Proxies {
         if is_own(&target.url, service) {
             return Err(Fault::usage(text::ops::target_not_itself(name, &service.name)));
         }
-        Upstream::new(name, target, &self.via.of_service(service.id)).map_err(|error| {
+        Route::new(name, target, &self.via.of_service(service.id)).map_err(|error| {
             let reason = error.message(name);
             Fault::caused(FaultKind::Precondition, reason, &error)
         })
@@ -103,14 +103,14 @@ impl Proxies {
     /// Binds and runs a proxy for `service`, in the place of the one it had, which stays among
     /// those alive until its drain is over.
     pub(super) async fn start(&self, service: &Service) -> Result<(), Fault> {
-        let upstream = self.upstream(service)?;
+        let route = self.route(service)?;
         let taken: usize = self.alive().iter().map(|running| sockets(running.bind)).sum();
         if taken.saturating_add(sockets(service.bind)) > self.max_listeners {
             let message = text::ops::too_many_descriptors(service.port);
             return Err(Fault::new(FaultKind::Precondition, message));
         }
         let listener = bind(service.bind, service.port).await?;
-        self.spawn(service, upstream, listener)
+        self.spawn(service, route, listener)
     }
 
     /// From now on nothing is started: the drain that follows sees every proxy there is.
@@ -118,19 +118,14 @@ impl Proxies {
         self.table().is_closed = true;
     }
 
-    fn spawn(
-        &self,
-        service: &Service,
-        upstream: Upstream,
-        listener: BoundListener,
-    ) -> Result<(), Fault> {
+    fn spawn(&self, service: &Service, route: Route, listener: BoundListener) -> Result<(), Fault> {
         let mut table = self.table();
         if table.is_closed {
             let message = text::ops::server_not_ready(Phase::Draining);
             return Err(Fault::new(FaultKind::Unavailable, message));
         }
         let (id, name) = (service.id, service.name.clone());
-        let spec = ProxySpec { id, name: name.clone(), upstream };
+        let spec = ProxySpec { id, name: name.clone(), route };
         let handle = self.plane.spawn(spec, listener);
         let running = Running { name, bind: service.bind, port: service.port, handle };
         let replaced = table.rows.insert(id, running);
@@ -162,6 +157,9 @@ fn is_own(url: &TargetUrl, service: &Service) -> bool {
 /// Whether `url` says `control`, by address or as `localhost`. Where another name leads is seen
 /// when it is connected to.
 fn is_at(url: &TargetUrl, control: SocketAddr) -> bool {
+    if url.application().is_some() {
+        return false;
+    }
     let host = url.host().trim_start_matches('[').trim_end_matches(']');
     let is_here = match host.parse::<IpAddr>() {
         Ok(ip) => {

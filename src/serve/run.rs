@@ -47,6 +47,9 @@ impl Prepared {
         })?;
         let tasks = self.server.tasks.clone();
         let mut run = self;
+        if let Some(demo) = &mut run.demo {
+            demo.serve_registry(&tasks);
+        }
         if let Err(fault) = run.start_wanted().await {
             run.give_back().await;
             watchdog.goodbye();
@@ -89,6 +92,10 @@ impl Prepared {
         tasks.spawn("heartbeats", Importance::Helper, async move {
             let health = driven.health_signal();
             driven.heartbeats.drive(&driving, health, |id| driven.is_unhealthy(id)).await;
+        });
+        let (followed, heard, beat) = (server.clone(), stop.watch(), run.fetch_interval);
+        tasks.spawn("directory", Importance::Helper, async move {
+            followed.directory.follow(&followed.proxies, beat, heard).await;
         });
         if server.heartbeats.is_on() {
             let bound = run.heartbeat_timeout;
@@ -219,6 +226,7 @@ impl Prepared {
             Some(_) => {
                 let mut view = demo::set_up(&self.ops, tasks).await?;
                 view.notes.splice(0..0, self.demo_notes.iter().cloned());
+                view.registry = self.registry_url.clone();
                 Some(view)
             }
             None => None,

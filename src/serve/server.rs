@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::{mpsc, watch};
 
+use super::directory::Directory;
 use super::health::Health;
 use super::heartbeats::Heartbeats;
 use super::progress::Progress;
@@ -14,8 +15,8 @@ use super::proxies::Proxies;
 use crate::host;
 use crate::lifecycle::{Importance, Stop, StopCause, Tasks};
 use crate::model::{
-    Actor, Actual, Counters, Cut, Fault, HealthState, HealthView, HeartbeatView, Phase,
-    ServerState, ServerView, Service, ServiceId, ShutdownProgress, Timestamp,
+    Actor, Actual, Counters, Cut, Fault, HealthState, HealthView, HeartbeatView, InstanceView,
+    Phase, ServerState, ServerView, Service, ServiceId, ShutdownProgress, Timestamp,
 };
 use crate::ops::{Live, Metrics, ServiceMetrics, StopResult};
 use crate::proxy::ProxyPhase;
@@ -34,6 +35,7 @@ pub(super) struct Server {
     pub(super) progress: Progress,
     pub(super) health: Health,
     pub(super) heartbeats: Heartbeats,
+    pub(super) directory: Directory,
     pub(super) service_timeout: Duration,
     pub(super) started_at: Timestamp,
     view: ServerView,
@@ -42,22 +44,30 @@ pub(super) struct Server {
     attention: Mutex<Vec<Message>>,
 }
 
+/// What a server is made of.
+pub(super) struct Parts {
+    pub(super) proxies: Proxies,
+    pub(super) heartbeats: Heartbeats,
+    pub(super) directory: Directory,
+}
+
 impl Server {
     pub(super) fn new(
         node_id: NodeId,
         view: ServerView,
-        proxies: Proxies,
-        heartbeats: Heartbeats,
+        parts: Parts,
         stop: Stop,
         service_timeout: Duration,
         started_at: Timestamp,
     ) -> Self {
+        let Parts { proxies, heartbeats, directory } = parts;
         let tasks = Tasks::new(stop.clone());
         Self {
             node_id,
             health: Health::new(tasks.clone(), stop.clone(), proxies.control()),
             proxies,
             heartbeats,
+            directory,
             tasks,
             stop,
             progress: Progress::default(),
@@ -93,9 +103,17 @@ impl Server {
         if self.proxies.get(service.id).is_some() {
             return Ok(());
         }
-        self.proxies.start(service).await?;
+        self.start_proxy(service).await?;
         self.watch_health(service);
         self.heartbeats.announce(service);
+        Ok(())
+    }
+
+    async fn start_proxy(&self, service: &Service) -> Result<(), Fault> {
+        self.proxies.start(service).await?;
+        if let Some(running) = self.proxies.get(service.id) {
+            self.directory.seek(&running);
+        }
         Ok(())
     }
 
@@ -112,7 +130,7 @@ impl Server {
     async fn move_one(&self, service: &Service) -> Result<Vec<Cut>, Fault> {
         let Some(old) = self.proxies.get(service.id) else { return Ok(Vec::new()) };
         if old.port != service.port {
-            self.proxies.start(service).await?;
+            self.start_proxy(service).await?;
             // The registry learns of the new place before the old one is left.
             self.heartbeats.withdraw(&[service.id]).await;
             self.heartbeats.announce(service);
@@ -121,17 +139,17 @@ impl Server {
         // Two listeners on one port exclude each other unless their addresses differ, which only
         // the operating system can tell: the old one goes first, and comes back if the new one
         // cannot be had.
-        self.proxies.upstream(service)?;
+        self.proxies.route(service)?;
         self.heartbeats.withdraw(&[service.id]).await;
         let cut = old.handle.drain(self.service_timeout).await.cut;
-        match self.proxies.start(service).await {
+        match self.start_proxy(service).await {
             Ok(()) => {
                 self.heartbeats.announce(service);
                 Ok(cut)
             }
             Err(fault) => {
                 let as_before = Service { bind: old.bind, port: old.port, ..service.clone() };
-                if let Err(error) = self.proxies.start(&as_before).await {
+                if let Err(error) = self.start_proxy(&as_before).await {
                     self.proxies.forget(service.id);
                     self.health.forget(service.id);
                     tracing::error!(service = %service.name, %error, "cannot listen again");
@@ -160,6 +178,7 @@ impl Live for Server {
     fn attention(&self) -> Vec<Message> {
         let mut needs = self.attention.lock().unwrap_or_else(PoisonError::into_inner).clone();
         needs.extend(self.heartbeats.attention());
+        needs.extend(self.directory.attention(&self.proxies));
         needs
     }
 
@@ -167,8 +186,13 @@ impl Live for Server {
         self.proxies.get(id).map(|running| running.handle.counters())
     }
 
+    fn instances(&self, id: ServiceId) -> Option<Vec<InstanceView>> {
+        let running = self.proxies.get(id)?;
+        running.handle.balancer().map(|balancer| balancer.views())
+    }
+
     fn check_target(&self, service: &Service) -> Result<(), Fault> {
-        self.proxies.upstream(service).map(drop)
+        self.proxies.route(service).map(drop)
     }
 
     fn start<'a>(&'a self, services: &'a [Service]) -> BoxFuture<'a, Vec<Result<(), Fault>>> {
@@ -203,9 +227,10 @@ impl Live for Server {
     }
 
     fn switch(&self, service: &Service) -> Result<(), Fault> {
-        let upstream = self.proxies.upstream(service)?;
+        let route = self.proxies.route(service)?;
         if let Some(running) = self.proxies.get(service.id) {
-            running.handle.switch(upstream);
+            running.handle.switch(route);
+            self.directory.seek(&running);
             self.watch_health(service);
         }
         Ok(())
@@ -255,8 +280,8 @@ impl Live for Server {
         let Some(check) = service.health.as_ref().filter(|_| runs) else {
             return self.health.forget(service.id);
         };
-        match self.proxies.upstream(service) {
-            Ok(upstream) => self.health.watch(service, check, upstream),
+        match self.proxies.route(service) {
+            Ok(route) => self.health.watch(service, check, route),
             // It was usable a moment ago, when it began to be forwarded to.
             Err(error) => {
                 tracing::warn!(service = %service.name, %error, "its target is not watched");

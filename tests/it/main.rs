@@ -40,6 +40,8 @@ mod scale;
 mod serve_and_stop;
 /// The registry of services, through a server and without one.
 mod services;
+/// Targets that name an application of the registry.
+mod spreading;
 /// What the tests share.
 mod support;
 /// Changing the active target under load.

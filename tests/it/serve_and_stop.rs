@@ -60,7 +60,8 @@ fn the_demo_prints_commands_that_work_when_pasted() {
     });
     for command in &commands {
         let is_ours = !command.starts_with("curl ");
-        assert!(!is_ours || command.contains("--server"), "no --server: {command}");
+        let is_told = command.contains("--server") || command.contains("--eureka-url");
+        assert!(!is_ours || is_told, "no --server: {command}");
         let ran = pmctl.shell(command).expect(0);
         let silent = ran.stdout.trim().is_empty();
         assert!(!silent || command.contains("shutdown"), "nothing to see\n{ran}");

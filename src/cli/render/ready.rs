@@ -51,6 +51,10 @@ fn commands(demo: &DemoView, program: &str, url: &str) -> Vec<String> {
     ] {
         commands.push(format!("{program} {words} --server {url}"));
     }
+    if let Some(registry) = &demo.registry {
+        commands.push(format!("{program} heartbeat status --server {url}"));
+        commands.push(format!("{program} eureka apps --eureka-url {registry}"));
+    }
     commands.push(format!("curl {url}/api/ports/status"));
     commands
 }
@@ -58,6 +62,7 @@ fn commands(demo: &DemoView, program: &str, url: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::RegistryUrl;
 
     #[test]
     fn each_command_of_the_demo_names_its_server_or_its_port() {
@@ -65,14 +70,16 @@ mod tests {
         let demo = DemoView {
             services: vec![("dspapi".parse().unwrap(), port(27722))],
             switch: ("dspapi".parse().unwrap(), "green".into()),
+            registry: RegistryUrl::parse("http://127.0.0.1:8761").ok(),
             notes: vec![],
         };
         let commands = commands(&demo, "./pmctl", "http://127.0.0.1:3001");
         assert_eq!(commands[0], "curl http://127.0.0.1:27722/hello");
         let switch = "./pmctl service switch dspapi green --server http://127.0.0.1:3001";
         assert!(commands.iter().any(|command| command == switch), "{commands:?}");
-        assert!(
-            commands.iter().all(|c| c.contains(":27722/") || c.contains("http://127.0.0.1:3001"))
-        );
+        let apps = "./pmctl eureka apps --eureka-url http://127.0.0.1:8761/eureka";
+        assert!(commands.iter().any(|command| command == apps), "{commands:?}");
+        let places = [":27722/", "http://127.0.0.1:3001", "http://127.0.0.1:8761"];
+        assert!(commands.iter().all(|c| places.iter().any(|place| c.contains(place))));
     }
 }

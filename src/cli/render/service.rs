@@ -129,6 +129,18 @@ fn details(service: &ServiceView, style: Style, now: Timestamp) -> String {
         let shown = format!("{mark}{name} {}{}", view.url, target_notes(view, style));
         put(text::cli::field_target(), escape::line(&shown).into_owned());
     }
+    for instance in service.instances.iter().flatten() {
+        let (url, in_flight) = (&instance.url, units::count(instance.in_flight));
+        let shown = match instance.aside_ms {
+            0 => text::balance::instance_shown(url, in_flight),
+            ms => text::balance::instance_aside(
+                url,
+                in_flight,
+                units::took(std::time::Duration::from_millis(ms)),
+            ),
+        };
+        put(text::balance::field_instance(), escape::line(&shown.render(lang)).into_owned());
+    }
     if !service.tags.is_empty() {
         put(text::cli::field_tags(), escape::line(&service.tags.join(", ")).into_owned());
     }

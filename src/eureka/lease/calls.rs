@@ -111,6 +111,9 @@ pub trait RegistryCalls: Send + Sync {
         id: &'a str,
     ) -> BoxFuture<'a, Result<Option<Instance>, CallError>>;
 
+    /// The instances of an application, none where the registry does not know it.
+    fn application<'a>(&'a self, app: &'a str) -> BoxFuture<'a, Result<Vec<Instance>, CallError>>;
+
     /// Everything the registry lists, and who said so.
     fn applications(&self) -> BoxFuture<'_, Result<(Applications, Answered), CallError>>;
 

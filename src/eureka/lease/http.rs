@@ -20,7 +20,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use super::{Answered, CallError, Registries, RegistryCalls};
-use crate::eureka::{Applications, Document, Format, Instance, InstanceStatus};
+use crate::eureka::{Application, Applications, Document, Format, Instance, InstanceStatus};
 use crate::model::{Credentials, RegistryUrl};
 
 /// Bound of one call of one server, where nobody asks for another.
@@ -379,6 +379,22 @@ impl RegistryCalls for HttpRegistry {
             match self.ask(Ask::new(Method::GET, &path), read).await {
                 Ok((instance, _)) => Ok(Some(instance)),
                 Err(CallError::NotFound { .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        }
+        .boxed()
+    }
+
+    fn application<'a>(&'a self, app: &'a str) -> BoxFuture<'a, Result<Vec<Instance>, CallError>> {
+        async move {
+            let path = ["apps", app];
+            let read = async |server: &Server, response| {
+                let body = body(server, response).await?;
+                Application::decode(Format::Json, &body).map_err(|error| malformed(server, &error))
+            };
+            match self.ask(Ask::new(Method::GET, &path), read).await {
+                Ok((application, _)) => Ok(application.instances),
+                Err(CallError::NotFound { .. }) => Ok(Vec::new()),
                 Err(error) => Err(error),
             }
         }

@@ -75,6 +75,7 @@ impl Ops {
         let counters = self.live().and_then(|live| live.counters(service.id));
         let id = service.id;
         let mut view = ServiceView::new(service, counters);
+        view.instances = self.live().and_then(|live| live.instances(id));
         if let Some(seen) = self.live().and_then(|live| live.health(id)) {
             // How it is watched stands in the row, which may be newer than the last look.
             view.health = view.health.map(|health| HealthView { check: health.check, ..seen });

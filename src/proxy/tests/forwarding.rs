@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::kit::{Bench, Origin, Wire, ok, upstream};
+use super::kit::{Bench, Origin, Wire, ok, route};
 use crate::proxy::Limits;
 
 #[test]
@@ -227,7 +227,7 @@ fn a_switch_under_load_fails_no_request_and_drops_no_connection() {
         for turn in 0..200 {
             let (name, origin) = if turn % 2 == 0 { ("green", &green) } else { ("blue", &blue) };
             let before = asked.load(Ordering::SeqCst);
-            bench.handle.switch(upstream(name, &origin.url()));
+            bench.handle.switch(route(name, &origin.url()));
             bench.until("requests go on", |_| asked.load(Ordering::SeqCst) > before);
         }
         stop.store(true, Ordering::SeqCst);
@@ -235,7 +235,7 @@ fn a_switch_under_load_fails_no_request_and_drops_no_connection() {
     let counters = bench.handle.counters();
     assert_eq!(counters.accepted, 8);
     assert_eq!(counters.responses[1], counters.requests());
-    bench.handle.switch(upstream("green", &green.url()));
+    bench.handle.switch(route("green", &green.url()));
     assert_eq!(bench.client().get("/").text(), "green");
 }
 
@@ -253,7 +253,7 @@ fn requests_under_way_finish_on_the_old_target() {
     let mut client = bench.client();
     client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     bench.until("in flight", |handle| handle.counters().in_flight == 1);
-    bench.handle.switch(upstream("new", &new.url()));
+    bench.handle.switch(route("new", &new.url()));
     assert_eq!(bench.client().get("/").text(), "new");
     go.send(()).unwrap();
     assert_eq!(client.message().unwrap().text(), "old");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::model::{ServiceId, ServiceName, Target, TargetName, UpstreamTls};
 use crate::proxy::listen::bind_number;
 use crate::proxy::{
-    Control, Limits, Plane, PlaneSettings, ProxyHandle, ProxySpec, Upstream, ViaId,
+    Control, Limits, Plane, PlaneSettings, ProxyHandle, ProxySpec, Route, Upstream, ViaId,
 };
 
 /// Nothing on loopback takes longer, however busy the machine is.
@@ -223,10 +223,17 @@ pub(super) fn quick() -> Limits {
     Limits::default()
 }
 
+fn target(url: &str) -> Target {
+    Target { url: url.parse().unwrap(), credentials: None, tls: UpstreamTls::default() }
+}
+
 pub(in crate::proxy) fn upstream(name: &str, url: &str) -> Upstream {
-    let target =
-        Target { url: url.parse().unwrap(), credentials: None, tls: UpstreamTls::default() };
-    Upstream::new(&name.parse::<TargetName>().unwrap(), &target, &ViaId::random()).unwrap()
+    let name = name.parse::<TargetName>().unwrap();
+    Upstream::new(&name, &target(url), &ViaId::random()).unwrap()
+}
+
+pub(super) fn route(name: &str, url: &str) -> Route {
+    Route::new(&name.parse::<TargetName>().unwrap(), &target(url), &ViaId::random()).unwrap()
 }
 
 impl Bench {
@@ -250,7 +257,7 @@ impl Bench {
         let listener = bind_number(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0).unwrap();
         let addr = listener.local_addrs()[0];
         let name: ServiceName = "dspapi".parse().unwrap();
-        let spec = ProxySpec { id: ServiceId(1), name, upstream: upstream("blue", url) };
+        let spec = ProxySpec { id: ServiceId(1), name, route: route("blue", url) };
         let handle = plane.spawn(spec, listener);
         Self { plane, handle, addr }
     }

@@ -6,6 +6,7 @@ mod forwarding;
 mod http2;
 pub(super) mod kit;
 mod limits;
+mod spreading;
 mod tunnels;
 
 /// Held by a test that wants a worker to stand still.

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use super::{Need, Word, millis, not_understood, number};
 use crate::model::{
-    Actual, Counters, Desired, Fault, Port, ServiceName, ServiceView, TargetName, TargetView,
-    Timestamp,
+    Actual, Counters, Desired, Fault, InstanceView, Port, ServiceName, ServiceView, TargetName,
+    TargetView, Timestamp,
 };
 use crate::rpc::generated as pb;
 
@@ -54,6 +54,24 @@ fn target(name: &TargetName, view: &TargetView) -> pb::Target {
     }
 }
 
+fn instances(views: &[InstanceView]) -> pb::Instances {
+    let instance = |view: &InstanceView| pb::Instance {
+        url: view.url.clone(),
+        in_flight: view.in_flight,
+        aside_ms: view.aside_ms,
+    };
+    pb::Instances { instances: views.iter().map(instance).collect() }
+}
+
+fn read_instances(sent: pb::Instances) -> Vec<InstanceView> {
+    let read = |sent: pb::Instance| InstanceView {
+        url: sent.url,
+        in_flight: sent.in_flight,
+        aside_ms: sent.aside_ms,
+    };
+    sent.instances.into_iter().map(read).collect()
+}
+
 impl From<&ServiceView> for pb::Service {
     fn from(view: &ServiceView) -> Self {
         Self {
@@ -73,6 +91,7 @@ impl From<&ServiceView> for pb::Service {
             revision: view.revision,
             counters: view.counters.as_ref().map(Into::into),
             health: view.health.as_ref().map(Into::into),
+            instances: view.instances.as_deref().map(instances),
         }
     }
 }
@@ -102,6 +121,7 @@ impl TryFrom<pb::Service> for ServiceView {
             revision: sent.revision,
             counters: sent.counters.map(TryInto::try_into).transpose()?,
             health: sent.health.map(TryInto::try_into).transpose()?,
+            instances: sent.instances.map(read_instances),
         })
     }
 }

@@ -6,10 +6,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::{
     ActionItem, ActionReport, Counters, Credentials, Cut, Event, EventsReport, HealthChange,
-    HealthCheck, HealthPatch, HealthState, HealthView, HolderView, LeaseCounts, NewService,
-    NewTarget, Port, PortChoice, PortView, PortsReport, Selection, ServerView, ServiceName,
-    ServicePatch, ServiceView, ServicesReport, ShutdownProgress, StatusCounts, StatusReport,
-    Success, TargetName, TargetUrl, TargetView, UpstreamTls,
+    HealthCheck, HealthPatch, HealthState, HealthView, HolderView, InstanceView, LeaseCounts,
+    NewService, NewTarget, Port, PortChoice, PortView, PortsReport, Selection, ServerView,
+    ServiceName, ServicePatch, ServiceView, ServicesReport, ShutdownProgress, StatusCounts,
+    StatusReport, Success, TargetName, TargetUrl, TargetView, UpstreamTls,
 };
 
 mod freeing;
@@ -77,6 +77,11 @@ fn full_service() -> ServiceView {
             reason: Some(text::heartbeat::health_status("/up", 500)),
             check: health_check(),
         }),
+        instances: Some(vec![InstanceView {
+            url: "http://a:1/v1".to_owned(),
+            in_flight: 1,
+            aside_ms: u64::MAX,
+        }]),
     }
 }
 
@@ -101,6 +106,7 @@ fn bare_service() -> ServiceView {
         tags: Vec::new(),
         register: false,
         counters: None,
+        instances: None,
         ..full_service()
     }
 }

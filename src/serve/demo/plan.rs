@@ -6,14 +6,19 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use super::upstream;
-use crate::lifecycle::Tasks;
+use crate::eureka::RegistrySettings;
+use crate::lifecycle::{Stop, Tasks};
 use crate::model::{
-    Actor, Fault, FaultKind, NewService, NewTarget, Port, PortChoice, ServiceName, TargetName,
-    TargetUrl, UpstreamTls,
+    Actor, Fault, FaultKind, NewService, NewTarget, Port, PortChoice, RegistryUrl, ServiceName,
+    TargetName, TargetUrl, UpstreamTls,
 };
 use crate::ops::Ops;
 use crate::serve::observer::DemoView;
-use crate::text::{self, Message};
+use crate::serve::registry::RegistryServer;
+use crate::text::{self, Lang, Message};
+
+/// The port of a Eureka registry.
+const REGISTRY: u16 = 8761;
 
 /// Names and wanted ports.
 const SERVICES: [(&str, u16); 2] = [("dspapi", 27721), ("admin-meta-api", 8080)];
@@ -24,10 +29,11 @@ const UPSTREAMS: [&str; 2] = ["blue", "green"];
 /// How many ports after a taken one are tried.
 const TRIES: u16 = 200;
 
-/// The temporary directory of a demo; dropping it removes the directory.
-#[derive(Debug)]
+/// What a demo has of its own: a temporary directory, which goes when this is dropped, and a registry.
 pub struct DemoPlan {
     directory: PathBuf,
+    registry: Option<RegistryServer>,
+    notes: Vec<Message>,
 }
 
 impl DemoPlan {
@@ -36,7 +42,48 @@ impl DemoPlan {
         let name = format!("pmctl-demo-{}", uuid::Uuid::new_v4().simple());
         let directory = std::env::temp_dir().join(name);
         create_private(&directory)?;
-        Ok(Self { directory })
+        Ok(Self { directory, registry: None, notes: Vec::new() })
+    }
+
+    /// Listens where a Eureka registry usually does, or on the next free port; the URL for its
+    /// clients.
+    ///
+    /// # Errors
+    /// The fault of the last address that was tried.
+    pub async fn with_registry(&mut self, lang: Lang) -> Result<RegistryUrl, Fault> {
+        let settings = RegistrySettings::default();
+        let mut wanted = REGISTRY;
+        let registry = loop {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, wanted));
+            match RegistryServer::bind(address, &settings, None, lang).await {
+                Ok(registry) => break registry,
+                Err(fault) if wanted >= REGISTRY.saturating_add(TRIES) => return Err(fault),
+                Err(_) => wanted += 1,
+            }
+        };
+        let url = registry.url();
+        if wanted != REGISTRY {
+            self.notes.push(text::serve::demo_registry_replaced(REGISTRY, &url));
+        }
+        self.registry = Some(registry);
+        RegistryUrl::parse(&url)
+            .map_err(|error| Fault::caused(FaultKind::Internal, text::serve::demo_failed(), &error))
+    }
+
+    /// What was done differently so far because something was in the way.
+    pub(in crate::serve) fn take_notes(&mut self) -> Vec<Message> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// Serves its registry until the shutdown waits for its tasks: by then every service has left it.
+    pub(in crate::serve) fn serve_registry(&mut self, tasks: &Tasks) {
+        let Some(registry) = self.registry.take() else { return };
+        let own = tasks.clone();
+        tasks.spawn_until_end("demo-registry", async move {
+            // Nobody asks this one for its end.
+            let never = Stop::new();
+            registry.run(&own, never.watch()).await;
+        });
     }
 
     /// The database of the demo.
@@ -84,7 +131,8 @@ pub(in crate::serve) async fn set_up(ops: &Ops, tasks: &Tasks) -> Result<DemoVie
     let first = services.first().map(|(name, _)| name.clone());
     let switched =
         first.ok_or_else(|| Fault::new(FaultKind::Internal, text::serve::demo_failed()))?;
-    Ok(DemoView { services, switch: (switched, UPSTREAMS[1].to_owned()), notes })
+    let switch = (switched, UPSTREAMS[1].to_owned());
+    Ok(DemoView { services, switch, registry: None, notes })
 }
 
 fn target_name(name: &str) -> Result<TargetName, Fault> {

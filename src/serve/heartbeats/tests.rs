@@ -110,6 +110,14 @@ impl RegistryCalls for Made {
         .boxed()
     }
 
+    fn application<'a>(&'a self, app: &'a str) -> BoxFuture<'a, Result<Vec<Instance>, CallError>> {
+        async move {
+            let (all, _) = self.applications().await?;
+            Ok(all.instances().filter(|instance| instance.app == app).cloned().collect())
+        }
+        .boxed()
+    }
+
     fn applications(&self) -> BoxFuture<'_, Result<(Applications, Answered), CallError>> {
         async { Ok((Applications::default(), Answered::default())) }.boxed()
     }
@@ -170,6 +178,7 @@ impl Kit {
             settings: EurekaSettings {
                 urls: vec![RegistryUrl::parse("http://127.0.0.1:1").unwrap()],
                 interval: Duration::from_secs(1),
+                fetch_interval: Duration::from_secs(1),
                 lease_duration: Duration::from_secs(3),
                 advertise: Some("127.0.0.1".into()),
                 instance_id: InstanceIdPattern::parse("{service}").unwrap(),

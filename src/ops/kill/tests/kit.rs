@@ -10,9 +10,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::host::clock;
 use crate::model::{
-    Actor, Counters, Cut, Desired, Event, Fault, HealthView, HeartbeatView, KillReport,
-    KillRequest, NewTarget, NodeName, Phase, PortAction, PortRange, ProcessIdentity, ServerState,
-    ServerView, Service, ServiceId, ShutdownProgress, TargetUrl, UpstreamTls,
+    Actor, Counters, Cut, Desired, Event, Fault, HealthView, HeartbeatView, InstanceView,
+    KillReport, KillRequest, NewTarget, NodeName, Phase, PortAction, PortRange, ProcessIdentity,
+    ServerState, ServerView, Service, ServiceId, ShutdownProgress, TargetUrl, UpstreamTls,
 };
 use crate::ops::context::{DirectFacts, Ops, done};
 use crate::ops::live::{Live, Metrics, StopResult};
@@ -209,6 +209,10 @@ impl Live for MadeUpLive {
 
     fn counters(&self, id: ServiceId) -> Option<Counters> {
         self.serving.lock().unwrap().contains(&id).then(Counters::default)
+    }
+
+    fn instances(&self, _id: ServiceId) -> Option<Vec<InstanceView>> {
+        None
     }
 
     fn check_target(&self, _service: &Service) -> Result<(), Fault> {

@@ -1,0 +1,227 @@
+//! The instances of the applications that targets name, as the registry lists them.
+//!
+//! One call an application and beat, whatever the number of services that use it. A registry that
+//! does not answer changes nothing: requests go on to the instances that were listed last.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt};
+use tokio::sync::Notify;
+
+use super::proxies::{Proxies, Running};
+use crate::eureka::{CallError, Instance, InstanceStatus, NodeMark, RegistryCalls, app_name};
+use crate::lifecycle::StopWatch;
+use crate::model::{ServiceName, TargetUrl};
+use crate::proxy::Balancer;
+use crate::text::{self, Message};
+
+/// Calls at once.
+const MOST_CALLS: usize = 8;
+
+/// See the module's documentation.
+pub(super) struct Directory {
+    /// `None`: there is no registry.
+    registry: Option<Arc<dyn RegistryCalls>>,
+    /// What the last look at an application met.
+    met: Mutex<BTreeMap<String, Message>>,
+    wake: Notify,
+}
+
+/// A proxy whose requests are spread.
+struct Spread {
+    running: Running,
+    balancer: Balancer,
+}
+
+impl Directory {
+    pub(super) fn new(registry: Option<Arc<dyn RegistryCalls>>) -> Self {
+        Self { registry, met: Mutex::default(), wake: Notify::new() }
+    }
+
+    fn met(&self) -> MutexGuard<'_, BTreeMap<String, Message>> {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at once if requests of `running` wait for the first list.
+    pub(super) fn seek(&self, running: &Running) {
+        if running.handle.balancer().is_some_and(|balancer| !balancer.was_asked()) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Follows the registry, a look every `beat`, until a stop was asked for.
+    pub(super) async fn follow(&self, proxies: &Proxies, beat: Duration, mut stop: StopWatch) {
+        loop {
+            self.look(proxies).await;
+            tokio::select! {
+                biased;
+                () = stop.stopping() => return,
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(beat) => {}
+            }
+        }
+    }
+
+    async fn look(&self, proxies: &Proxies) {
+        let mut wanted: BTreeMap<String, Vec<Spread>> = BTreeMap::new();
+        for spread in spread(proxies) {
+            let application = spread.balancer.application().to_owned();
+            wanted.entry(application).or_default().push(spread);
+        }
+        self.met().retain(|application, _| wanted.contains_key(application));
+        let Some(registry) = &self.registry else {
+            wanted.values().flatten().for_each(|spread| spread.balancer.give_up());
+            return;
+        };
+        let asked = wanted.into_iter().map(|(application, users)| async move {
+            let listed = registry.application(&application).await;
+            (application, users, listed)
+        });
+        let mut answers = stream::iter(asked).buffer_unordered(MOST_CALLS);
+        while let Some((application, users, listed)) = answers.next().await {
+            self.take(application, &users, listed);
+        }
+    }
+
+    fn take(
+        &self,
+        application: String,
+        users: &[Spread],
+        listed: Result<Vec<Instance>, CallError>,
+    ) {
+        match listed {
+            Ok(instances) => {
+                for Spread { running, balancer } in users {
+                    let urls = usable(balancer, &running.name, &instances);
+                    running.handle.spread_over(balancer, &urls);
+                }
+                if self.met().remove(&application).is_some() {
+                    tracing::info!(application, "its instances are known again");
+                }
+            }
+            Err(error) => {
+                users.iter().for_each(|spread| spread.balancer.give_up());
+                if self.met().insert(application.clone(), error.message()).is_none() {
+                    tracing::warn!(application, %error, "its instances are not known anew");
+                }
+            }
+        }
+    }
+
+    /// What a person should know: whose requests have nowhere to go, or go by an old list.
+    pub(super) fn attention(&self, proxies: &Proxies) -> Vec<Message> {
+        let met = self.met();
+        let mut needs: Vec<(ServiceName, Message)> = Vec::new();
+        for Spread { running, balancer } in spread(proxies) {
+            let (service, target) = (&running.name, balancer.name());
+            let application = balancer.application();
+            let need = match (&self.registry, met.get(application)) {
+                (None, _) => Some(text::balance::attention_no_registry(service, target)),
+                (Some(_), Some(reason)) => {
+                    Some(text::balance::attention_old_list(application, service, reason))
+                }
+                (Some(_), None) if balancer.was_asked() && balancer.views().is_empty() => {
+                    Some(text::balance::attention_no_instance(application, service, target))
+                }
+                (Some(_), None) => None,
+            };
+            needs.extend(need.map(|need| (service.clone(), need)));
+        }
+        needs.sort_by(|(a, _), (b, _)| a.cmp(b));
+        needs.into_iter().map(|(_, need)| need).collect()
+    }
+}
+
+fn spread(proxies: &Proxies) -> impl Iterator<Item = Spread> {
+    proxies.all().into_iter().filter_map(|(_, running)| {
+        let balancer = running.handle.balancer()?;
+        Some(Spread { running, balancer })
+    })
+}
+
+/// Where the instances are that a service may forward to, sorted: those that are UP. What a pmctl
+/// announced under the service's own name is that service again, here or on another node, and never
+/// one of them.
+fn usable(balancer: &Balancer, service: &ServiceName, instances: &[Instance]) -> Vec<TargetUrl> {
+    let is_own_application = app_name(service) == balancer.application();
+    let mut urls: Vec<TargetUrl> = instances
+        .iter()
+        .filter(|instance| instance.status == InstanceStatus::Up)
+        .filter(|instance| !(is_own_application && NodeMark::is_any(instance)))
+        .filter_map(|instance| url_of(balancer, instance))
+        .collect();
+    urls.sort_by_key(ToString::to_string);
+    urls.dedup();
+    urls
+}
+
+/// By TLS where the instance offers it (as `EurekaServiceInstance.isSecure` of Spring Cloud), at its
+/// host name, which is what its certificate is for.
+fn url_of(balancer: &Balancer, instance: &Instance) -> Option<TargetUrl> {
+    let host = match instance.host_name.as_str() {
+        "" => &instance.ip_addr,
+        host => host,
+    };
+    let (secure, plain) = (&instance.secure_port, &instance.port);
+    match (secure.enabled, plain.enabled) {
+        (true, _) => balancer.url_of(true, host, secure.number),
+        (false, true) => balancer.url_of(false, host, plain.number),
+        (false, false) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eureka::PortEntry;
+    use crate::model::{Target, UpstreamTls};
+    use crate::proxy::{Route, ViaId};
+
+    fn balancer() -> Balancer {
+        let url = "lb://orders/v1".parse().unwrap_or_else(|e| panic!("{e}"));
+        let target = Target { url, credentials: None, tls: UpstreamTls::default() };
+        let name = "all".parse().unwrap_or_else(|e| panic!("{e}"));
+        let route = Route::new(&name, &target, &ViaId::random()).unwrap();
+        route.balancer().cloned().unwrap()
+    }
+
+    fn instance(host: &str, port: u16) -> Instance {
+        Instance {
+            app: "ORDERS".into(),
+            host_name: host.into(),
+            status: InstanceStatus::Up,
+            port: PortEntry { number: port, enabled: true },
+            secure_port: PortEntry { number: 8443, enabled: false },
+            ..Instance::default()
+        }
+    }
+
+    fn urls(service: &str, instances: &[Instance]) -> Vec<String> {
+        let service = service.parse().unwrap_or_else(|e| panic!("{e}"));
+        usable(&balancer(), &service, instances).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn only_what_is_up_and_has_a_place_is_forwarded_to() {
+        let down = Instance { status: InstanceStatus::Down, ..instance("d", 1) };
+        let secure =
+            Instance { secure_port: PortEntry { number: 8443, enabled: true }, ..instance("s", 2) };
+        let closed = Instance { port: PortEntry { number: 3, enabled: false }, ..instance("c", 3) };
+        let unnamed = Instance { ip_addr: "fd00::1".into(), ..instance("", 4) };
+        let broken = instance("a b/c", 5);
+        let all = [instance("h", 9), down, secure, closed, unnamed, broken, instance("h", 9)];
+        let expected = ["http://[fd00::1]:4/v1", "http://h:9/v1", "https://s:8443/v1"];
+        assert_eq!(urls("edge", &all), expected);
+    }
+
+    #[test]
+    fn a_service_never_forwards_to_itself_but_to_the_services_of_other_names() {
+        let mut of_pmctl = instance("p", 1);
+        of_pmctl.metadata.insert("pmctl.node".into(), "uuid/default".into());
+        let all = [of_pmctl, instance("h", 9)];
+        assert_eq!(urls("Orders", &all), ["http://h:9/v1"]);
+        assert_eq!(urls("edge", &all).len(), 2);
+    }
+}
