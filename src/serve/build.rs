@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::access::{ControlTls, ControlToken, introduction};
 use super::control::{ControlBindError, ControlListener};
 use super::demo::DemoPlan;
+use super::guardian::{Charge, Guarded, Guardian};
 use super::heartbeats::{Heartbeats, Plan};
 use super::proxies::Proxies;
 use super::refusals::TellRefusals;
@@ -73,6 +74,7 @@ pub struct Prepared {
 pub async fn prepare(
     settings: &Settings,
     demo: Option<DemoPlan>,
+    guarded: Guarded,
     stop: Stop,
 ) -> Result<Option<Prepared>, Fault> {
     let listen = settings.serve.listen;
@@ -124,6 +126,8 @@ pub async fn prepare(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at,
     };
+    // From the first row on, somebody is there who can put it right.
+    let guardian = Guardian::start(guarded, || Charge::new(settings, identity.clone()));
     let node_id = store.start_node(row).await.map_err(store_fault)?;
     store.set_control_url(node_id, &url).await.map_err(store_fault)?;
 
@@ -146,6 +150,7 @@ pub async fn prepare(
         view,
         proxies,
         heartbeats,
+        guardian,
         stop.clone(),
         serve.service_timeout,
         started_at,

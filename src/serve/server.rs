@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::{mpsc, watch};
 
+use super::guardian::Guardian;
 use super::health::Health;
 use super::heartbeats::Heartbeats;
 use super::progress::Progress;
@@ -14,8 +15,8 @@ use super::proxies::Proxies;
 use crate::host;
 use crate::lifecycle::{Importance, Stop, StopCause, Tasks};
 use crate::model::{
-    Actor, Actual, Counters, Cut, Fault, HealthState, HealthView, HeartbeatView, Phase,
-    ServerState, ServerView, Service, ServiceId, ShutdownProgress, Timestamp,
+    Actor, Actual, Counters, Cut, Fault, GuardianView, HealthState, HealthView, HeartbeatView,
+    Phase, ServerState, ServerView, Service, ServiceId, ShutdownProgress, Timestamp,
 };
 use crate::ops::{Live, Metrics, ServiceMetrics, StopResult};
 use crate::proxy::ProxyPhase;
@@ -34,6 +35,7 @@ pub(super) struct Server {
     pub(super) progress: Progress,
     pub(super) health: Health,
     pub(super) heartbeats: Heartbeats,
+    pub(super) guardian: Guardian,
     pub(super) service_timeout: Duration,
     pub(super) started_at: Timestamp,
     view: ServerView,
@@ -48,6 +50,7 @@ impl Server {
         view: ServerView,
         proxies: Proxies,
         heartbeats: Heartbeats,
+        guardian: Guardian,
         stop: Stop,
         service_timeout: Duration,
         started_at: Timestamp,
@@ -58,6 +61,7 @@ impl Server {
             health: Health::new(tasks.clone(), stop.clone(), proxies.control()),
             proxies,
             heartbeats,
+            guardian,
             tasks,
             stop,
             progress: Progress::default(),
@@ -159,6 +163,7 @@ impl Live for Server {
 
     fn attention(&self) -> Vec<Message> {
         let mut needs = self.attention.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        needs.extend(self.guardian.attention());
         needs.extend(self.heartbeats.attention());
         needs
     }
@@ -273,6 +278,10 @@ impl Live for Server {
         let progress = self.progress.watch();
         self.stop.request(StopCause::Control(by.to_string()), Instant::now());
         progress
+    }
+
+    fn guardian(&self) -> GuardianView {
+        self.guardian.view()
     }
 
     fn metrics(&self) -> Metrics {
