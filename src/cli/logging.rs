@@ -34,6 +34,13 @@ pub(super) fn start(settings: &LogSettings, output: &Output) -> Result<WorkerGua
     Ok(guard)
 }
 
+/// The same for a process without a terminal: in the file, if there is one that can be had.
+pub(super) fn start_in_file(settings: &LogSettings) -> Option<WorkerGuard> {
+    let (writer, guard) = tracing_appender::non_blocking(file(settings.file.as_deref()?).ok()?);
+    subscribe(settings, writer, false);
+    Some(guard)
+}
+
 fn subscribe(settings: &LogSettings, writer: NonBlocking, ansi: bool) {
     let lines = fmt().with_env_filter(filter(settings.level)).with_writer(writer);
     let set = match settings.format {

@@ -14,6 +14,7 @@ mod context;
 mod eureka;
 mod events;
 mod exit;
+mod guardian;
 mod heartbeat;
 mod help;
 mod kill;

@@ -6,14 +6,19 @@ use super::args::{self, Command, Early, EurekaCommand};
 use super::context::Context;
 use super::exit::ExitCode;
 use super::render::{Output, Style};
-use super::{cleanup, eureka, events, heartbeat, help, ports, serve, service, status};
+use super::{cleanup, eureka, events, guardian, heartbeat, help, ports, serve, service, status};
 use crate::config::{Settings, Surroundings};
 use crate::host::clock;
 use crate::model::{Fault, FaultKind};
+use crate::serve::GUARDIAN;
 use crate::text;
 
 /// Does what `argv` asks for, whose first word is the program's name.
 pub fn run(argv: &[OsString]) -> ExitCode {
+    // Before anything is set up: a guardian stays as small as it begins.
+    if is_first(argv, GUARDIAN) {
+        return guardian::run();
+    }
     let around = Surroundings::of_this_process();
     let early = Early::scan(argv, &around);
     let output = Output::to_process(Style::early(early, &around), clock::now);
@@ -47,7 +52,7 @@ pub fn run(argv: &[OsString]) -> ExitCode {
         output.note(note);
     }
     let done = match invocation.command {
-        Command::Serve { demo } => serve::run(settings, demo, &output),
+        Command::Serve { demo } => serve::run(settings, demo, None, &output),
         Command::Eureka(EurekaCommand::Serve(options)) => {
             eureka::serve(&settings, &options, &output)
         }
@@ -55,6 +60,10 @@ pub fn run(argv: &[OsString]) -> ExitCode {
     };
     let code = done.unwrap_or_else(|fault| output.fault(&fault));
     output.finish(code)
+}
+
+fn is_first(argv: &[OsString], word: &str) -> bool {
+    argv.get(1).is_some_and(|first| first == word)
 }
 
 /// A client waits for one thing at a time: one thread is enough, and starts fastest.

@@ -11,7 +11,7 @@ use super::render::{Output, ShutdownLines};
 use crate::config::{OutputFormat, Settings};
 use crate::lifecycle::{Stop, StopCause, listen_for_stop_signals};
 use crate::model::{Fault, FaultKind, ShutdownProgress, ShutdownStep, StepState};
-use crate::serve::{DemoPlan, Observer, ReadyView, prepare};
+use crate::serve::{DemoPlan, Guarded, Observer, ReadyView, prepare};
 use crate::text;
 
 /// Threads of the control plane, apart from those of the data plane: it answers few calls, and must
@@ -26,6 +26,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 pub(super) fn run(
     mut settings: Settings,
     is_demo: bool,
+    guarded_by: Option<u32>,
     output: &Output,
 ) -> Result<ExitCode, Fault> {
     let mut demo = is_demo
@@ -36,6 +37,11 @@ pub(super) fn run(
         settings.database_url = demo.database_url();
         settings.database_is_named = true;
     }
+    let guarded = match (guarded_by, settings.serve.guardian) {
+        (Some(parent), _) => Guarded::ByParent(parent),
+        (None, true) => Guarded::ByChild,
+        (None, false) => Guarded::ByNobody,
+    };
     let _log = logging::start(&settings.serve.log, output)?;
     let (sender, signs) = mpsc::channel();
     let observer = Arc::new(Forward(Mutex::new(sender)));
@@ -73,7 +79,7 @@ pub(super) fn run(
         if let Some(demo) = demo.as_mut().filter(|_| settings.eureka.urls.is_empty()) {
             settings.eureka.urls.push(demo.with_registry(settings.lang).await?);
         }
-        match prepare(&settings, demo, stop).await? {
+        match prepare(&settings, demo, guarded, stop).await? {
             Some(prepared) => prepared.run(observer).await.map(|ended| ended.forced),
             // Nothing runs yet, so nothing is left: what was asked for.
             None => Ok(None),

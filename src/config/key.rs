@@ -49,6 +49,10 @@ pub enum Key {
     ServiceTimeout,
     /// What a start does about a taken port.
     OnConflict,
+    /// What is done about a server that stands still.
+    OnHang,
+    /// No process that cleans up after a kill.
+    NoGuardian,
     /// Range of `--port auto`.
     PortRange,
     /// Threads of the data plane.
@@ -142,6 +146,8 @@ impl Key {
         Self::ShutdownTimeout,
         Self::ServiceTimeout,
         Self::OnConflict,
+        Self::OnHang,
+        Self::NoGuardian,
         Self::PortRange,
         Self::Workers,
         Self::HeaderTimeout,
@@ -221,6 +227,12 @@ impl Key {
             Self::OnConflict => {
                 (Some("--on-conflict"), "PMCTL_ON_CONFLICT", Some(("server", "on_conflict", Text)))
             }
+            Self::OnHang => (Some("--on-hang"), "PMCTL_ON_HANG", Some(("server", "on_hang", Text))),
+            Self::NoGuardian => (
+                Some("--no-guardian"),
+                "PMCTL_NO_GUARDIAN",
+                Some(("server", "no_guardian", Switch)),
+            ),
             Self::PortRange => (None, "PMCTL_PORT_RANGE", Some(("server", "port_range", Text))),
             Self::Workers => (None, "PMCTL_WORKERS", Some(("server", "workers", Number))),
             Self::HeaderTimeout => {

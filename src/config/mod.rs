@@ -29,6 +29,6 @@ pub(crate) use parse::duration_within;
 pub(crate) use resolve::locale;
 pub use settings::{
     AccessSettings, ColorChoice, EurekaSettings, LimitSettings, LogFormat, LogLevel, LogSettings,
-    OnConflict, OutputFormat, ServeSettings, Settings,
+    OnConflict, OnHang, OutputFormat, ServeSettings, Settings,
 };
 pub use surroundings::Surroundings;

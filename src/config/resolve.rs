@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::layers::{Layers, Origin, Written};
 use super::settings::{
     AccessSettings, ColorChoice, LimitSettings, LogFormat, LogLevel, LogSettings, OnConflict,
-    OutputFormat, ServeSettings, Settings,
+    OnHang, OutputFormat, ServeSettings, Settings,
 };
 use super::{ConfigError, Flags, Key, Surroundings, dirs, file, parse};
 use crate::model::NodeName;
@@ -234,6 +234,10 @@ impl Resolver {
                 let words = [("fail", Fail), ("wait", Wait), ("kill-residue", KillResidue)];
                 parse::choice(written, &words)
             }),
+            on_hang: self.get(Key::OnHang, OnHang::default(), |written| {
+                parse::choice(written, &[("log", OnHang::Log), ("exit", OnHang::Exit)])
+            }),
+            guardian: !self.get(Key::NoGuardian, false, parse::switch),
             workers: self.get(Key::Workers, around.cpus.clamp(1, 1_024), |written| {
                 parse::number(written, 1, 1_024)
             }),

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{InstanceIdPattern, NodeName, Port, PortRange, RegistryUrl};
 use crate::text::{Lang, Message};
 
@@ -31,7 +33,7 @@ pub enum ColorChoice {
 }
 
 /// How log lines are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LogFormat {
     /// For a person.
     #[default]
@@ -41,7 +43,7 @@ pub enum LogFormat {
 }
 
 /// What is logged: this and everything graver.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum LogLevel {
     /// Failures.
     Error,
@@ -81,8 +83,18 @@ pub enum OnConflict {
     KillResidue,
 }
 
+/// What is done about a server that stands still.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnHang {
+    /// The log says so.
+    #[default]
+    Log,
+    /// The process ends, so that its guardian cleans up and its supervisor starts it again.
+    Exit,
+}
+
 /// The log of `pmctl serve`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogSettings {
     /// How its lines are written.
     pub format: LogFormat,
@@ -176,6 +188,10 @@ pub struct ServeSettings {
     pub sync_interval: Duration,
     /// What is done about a taken port.
     pub on_conflict: OnConflict,
+    /// What is done if it stands still.
+    pub on_hang: OnHang,
+    /// A process beside it that cleans up if it is killed.
+    pub guardian: bool,
     /// Threads of the data plane: the number of CPUs, bounds 1 to 1,024.
     pub workers: usize,
     /// Bounds of the data plane.

@@ -10,6 +10,7 @@
 
 mod bind;
 pub mod clock;
+mod detach;
 mod details;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
@@ -35,6 +36,7 @@ mod unpinned;
 mod user;
 
 pub use bind::{BindFailure, try_bind};
+pub use detach::detach;
 pub use details::{connections, details, is_untouchable, may_end_any, own_line, own_uid};
 pub use error::HostError;
 pub use figures::{ProcessFigures, own_figures};

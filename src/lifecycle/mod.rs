@@ -16,7 +16,7 @@ mod tasks;
 mod watchdog;
 
 pub use budget::Budget;
-pub use signals::{SignalError, StopSignal, listen_for_stop_signals};
+pub use signals::{SignalError, StopSignal, ignore_stop_signals, listen_for_stop_signals};
 pub use stop::{Stop, StopCause, StopState, StopWatch};
 pub use tasks::{Importance, Tasks};
 pub use watchdog::Watchdog;

@@ -69,8 +69,16 @@ pub fn listen_for_stop_signals(
     platform::listen(hear)
 }
 
+/// Lets every stop signal pass without a consequence from now on, for a process that ends by other
+/// means.
+pub fn ignore_stop_signals() -> Result<(), SignalError> {
+    platform::ignore()
+}
+
 #[cfg(unix)]
 mod platform {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
     use std::thread;
 
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
@@ -100,6 +108,15 @@ mod platform {
         };
         let thread = thread::Builder::new().name("signals".into());
         thread.spawn(run).map(drop).map_err(SignalError::Thread)
+    }
+
+    /// A handler that does nothing: unlike an ignored signal, it is not passed on to a child.
+    pub(super) fn ignore() -> Result<(), SignalError> {
+        for number in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
+            let noted = Arc::new(AtomicBool::new(false));
+            signal_hook::flag::register(number, noted).map_err(SignalError::Install)?;
+        }
+        Ok(())
     }
 
     /// Whether SIGHUP was ignored when the process began. Linux tells without unsafe code; where
@@ -147,6 +164,10 @@ mod platform {
             return Err(SignalError::Install(io::Error::last_os_error()));
         }
         Ok(())
+    }
+
+    pub(super) fn ignore() -> Result<(), SignalError> {
+        listen(|_| ())
     }
 
     unsafe extern "system" fn on_event(event: u32) -> i32 {

@@ -81,6 +81,8 @@ pub enum Actor {
     Control(String),
     /// The server's own accord: start, stop, recovery.
     Server,
+    /// The guardian of a server that was killed, or had to end by force.
+    Guardian,
 }
 
 impl fmt::Display for Actor {
@@ -89,6 +91,7 @@ impl fmt::Display for Actor {
             Self::Direct(user) => write!(f, "cli:{user}"),
             Self::Control(peer) => write!(f, "control:{peer}"),
             Self::Server => f.write_str("server"),
+            Self::Guardian => f.write_str("guardian"),
         }
     }
 }

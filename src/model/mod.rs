@@ -11,6 +11,7 @@ mod caller;
 mod cleanup;
 mod event;
 mod fault;
+mod guardian;
 mod health;
 mod identity;
 mod kill;
@@ -35,6 +36,7 @@ pub use cleanup::{
 };
 pub use event::{Actor, Event, EventAction, Outcome};
 pub use fault::{Fault, FaultKind};
+pub use guardian::{GuardianState, GuardianView};
 pub use health::{HealthChange, HealthCheck, HealthEdge, HealthPatch, HealthState, HealthView};
 pub use identity::ProcessIdentity;
 pub use kill::{

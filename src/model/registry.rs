@@ -75,6 +75,20 @@ impl RegistryUrl {
         &self.url
     }
 
+    /// The URL with its credentials, which [`RegistryUrl::parse`] reads back: for another process of
+    /// this program, never to be shown.
+    pub fn with_credentials(&self) -> String {
+        let Some(Credentials { username, password }) = &self.credentials else {
+            return self.url.clone();
+        };
+        let encode = |part: &str| {
+            percent_encoding::utf8_percent_encode(part, percent_encoding::NON_ALPHANUMERIC)
+                .to_string()
+        };
+        let (scheme, rest) = self.url.split_once("://").unwrap_or_default();
+        format!("{scheme}://{}:{}@{rest}", encode(username), encode(password))
+    }
+
     /// What to log in with.
     pub fn credentials(&self) -> Option<&Credentials> {
         self.credentials.as_ref()

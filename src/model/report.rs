@@ -10,8 +10,8 @@ use serde::{Serialize, Serializer};
 
 use super::state::words;
 use super::{
-    Access, Actual, Desired, Event, Fault, HealthView, HolderDetails, LeaseCounts, Phase, Port,
-    Service, ServiceName, TargetName, Timestamp, program_only,
+    Access, Actual, Desired, Event, Fault, GuardianView, HealthView, HolderDetails, LeaseCounts,
+    Phase, Port, Service, ServiceName, TargetName, Timestamp, program_only,
 };
 use crate::text::Message;
 use std::fmt;
@@ -392,6 +392,8 @@ pub struct StatusReport {
     pub source: Source,
     /// The server.
     pub server: ServerView,
+    /// Its guardian; null where the server was not asked.
+    pub guardian: Option<GuardianView>,
     /// Totals.
     pub counts: StatusCounts,
     /// Their leases; null where no registry is configured, or that is not known.

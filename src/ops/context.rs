@@ -11,10 +11,10 @@ use super::refusals::Refusals;
 use crate::eureka::Registries;
 use crate::host::clock;
 use crate::model::{
-    Actor, Applied, EventAction, Fault, FaultKind, NodeName, Outcome, Phase, PortRange, ServerView,
-    ServiceId, Source, Timestamp,
+    Actor, Applied, EventAction, Fault, FaultKind, NodeName, Outcome, Phase, PortRange,
+    ServerState, ServerView, ServiceId, Source, Timestamp,
 };
-use crate::store::{NewEvent, Store};
+use crate::store::{Location, LockHolder, NewEvent, Store};
 use crate::text::{self, Message};
 
 /// What is known of a server that is not asked.
@@ -24,6 +24,29 @@ pub struct DirectFacts {
     pub server: ServerView,
     /// The process that holds the owner's lock: a port it listens on is the server's.
     pub owner: Option<crate::model::ProcessIdentity>,
+}
+
+impl DirectFacts {
+    /// What the lock tells: a server that is in `state` as far as can be seen, and whoever holds the
+    /// lock.
+    pub fn by_the_lock(
+        node: &NodeName,
+        database: &Location,
+        state: ServerState,
+        holder: Option<&LockHolder>,
+    ) -> Self {
+        let server = ServerView {
+            state,
+            pid: holder.map(|holder| holder.identity.pid),
+            url: holder.and_then(|holder| holder.url.clone()),
+            node: node.to_string(),
+            version: None,
+            started_at: None,
+            database: database.url(),
+            database_uuid: None,
+        };
+        Self { server, owner: holder.map(|holder| holder.identity.clone()) }
+    }
 }
 
 /// The operations. Cheap to clone.

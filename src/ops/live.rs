@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::host::ProcessFigures;
 use crate::model::{
-    Actor, Actual, Counters, Cut, Fault, HealthView, HeartbeatView, InstanceView, Phase, Port,
-    ServerView, Service, ServiceId, ServiceName, ShutdownProgress, Timestamp,
+    Actor, Actual, Counters, Cut, Fault, GuardianView, HealthView, HeartbeatView, InstanceView,
+    Phase, Port, ServerView, Service, ServiceId, ServiceName, ShutdownProgress, Timestamp,
 };
 use crate::store::NodeId;
 use crate::text::Message;
@@ -128,6 +128,9 @@ pub trait Live: Send + Sync {
     /// Asks for a graceful stop. Every caller gets the whole progress of the one shutdown; the
     /// channel closes when the server is about to exit.
     fn request_shutdown(&self, by: &Actor) -> mpsc::UnboundedReceiver<ShutdownProgress>;
+
+    /// Its guardian.
+    fn guardian(&self) -> GuardianView;
 
     /// Figures for a metrics page.
     fn metrics(&self) -> Metrics;

@@ -20,6 +20,7 @@ impl Ops {
             success: Success,
             source,
             server,
+            guardian: self.live().map(|live| live.guardian()),
             counts,
             heartbeats,
             services,

@@ -9,6 +9,7 @@ use super::access::{ControlTls, ControlToken, introduction};
 use super::control::{ControlBindError, ControlListener};
 use super::demo::DemoPlan;
 use super::directory::Directory;
+use super::guardian::{Charge, Guarded, Guardian};
 use super::heartbeats::{Heartbeats, Plan};
 use super::proxies::Proxies;
 use super::refusals::TellRefusals;
@@ -77,6 +78,7 @@ pub struct Prepared {
 pub async fn prepare(
     settings: &Settings,
     mut demo: Option<DemoPlan>,
+    guarded: Guarded,
     stop: Stop,
 ) -> Result<Option<Prepared>, Fault> {
     let listen = settings.serve.listen;
@@ -128,6 +130,8 @@ pub async fn prepare(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at,
     };
+    // From the first row on, somebody is there who can put it right.
+    let guardian = Guardian::start(guarded, || Charge::new(settings, identity.clone()));
     let node_id = store.start_node(row).await.map_err(store_fault)?;
     store.set_control_url(node_id, &url).await.map_err(store_fault)?;
 
@@ -149,7 +153,7 @@ pub async fn prepare(
     let server = Arc::new(Server::new(
         node_id,
         view,
-        Parts { proxies, heartbeats, directory },
+        Parts { proxies, heartbeats, directory, guardian },
         stop.clone(),
         serve.service_timeout,
         started_at,

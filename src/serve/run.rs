@@ -50,6 +50,9 @@ impl Prepared {
         if let Some(demo) = &mut run.demo {
             demo.serve_registry(&tasks);
         }
+        // Until the shutdown waits for the tasks: the goodbye comes after that.
+        let keeping = run.server.guardian.clone().keep(run.lang, run.stop.watch());
+        tasks.spawn_until_end("guardian", keeping);
         if let Err(fault) = run.start_wanted().await {
             run.give_back().await;
             watchdog.goodbye();
@@ -260,8 +263,14 @@ impl Prepared {
             self.store.finish_node(self.server.node_id, now, "could not start").await?;
             self.store.close().await
         };
-        if let Err(error) = written.await {
-            tracing::warn!(%error, "the next start puts the rows right");
+        match written.await {
+            Ok(()) => {
+                let guardian = self.server.guardian.clone();
+                drop((self.token, self.lock));
+                guardian.goodbye().await;
+            }
+            // The guardian hears no goodbye, and tries again.
+            Err(error) => tracing::warn!(%error, "the next start puts the rows right"),
         }
     }
 }

@@ -8,6 +8,7 @@ use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::{mpsc, watch};
 
 use super::directory::Directory;
+use super::guardian::Guardian;
 use super::health::Health;
 use super::heartbeats::Heartbeats;
 use super::progress::Progress;
@@ -15,8 +16,8 @@ use super::proxies::Proxies;
 use crate::host;
 use crate::lifecycle::{Importance, Stop, StopCause, Tasks};
 use crate::model::{
-    Actor, Actual, Counters, Cut, Fault, HealthState, HealthView, HeartbeatView, InstanceView,
-    Phase, ServerState, ServerView, Service, ServiceId, ShutdownProgress, Timestamp,
+    Actor, Actual, Counters, Cut, Fault, GuardianView, HealthState, HealthView, HeartbeatView,
+    InstanceView, Phase, ServerState, ServerView, Service, ServiceId, ShutdownProgress, Timestamp,
 };
 use crate::ops::{Live, Metrics, ServiceMetrics, StopResult};
 use crate::proxy::ProxyPhase;
@@ -36,6 +37,7 @@ pub(super) struct Server {
     pub(super) health: Health,
     pub(super) heartbeats: Heartbeats,
     pub(super) directory: Directory,
+    pub(super) guardian: Guardian,
     pub(super) service_timeout: Duration,
     pub(super) started_at: Timestamp,
     view: ServerView,
@@ -49,6 +51,7 @@ pub(super) struct Parts {
     pub(super) proxies: Proxies,
     pub(super) heartbeats: Heartbeats,
     pub(super) directory: Directory,
+    pub(super) guardian: Guardian,
 }
 
 impl Server {
@@ -60,7 +63,7 @@ impl Server {
         service_timeout: Duration,
         started_at: Timestamp,
     ) -> Self {
-        let Parts { proxies, heartbeats, directory } = parts;
+        let Parts { proxies, heartbeats, directory, guardian } = parts;
         let tasks = Tasks::new(stop.clone());
         Self {
             node_id,
@@ -68,6 +71,7 @@ impl Server {
             proxies,
             heartbeats,
             directory,
+            guardian,
             tasks,
             stop,
             progress: Progress::default(),
@@ -177,6 +181,7 @@ impl Live for Server {
 
     fn attention(&self) -> Vec<Message> {
         let mut needs = self.attention.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        needs.extend(self.guardian.attention());
         needs.extend(self.heartbeats.attention());
         needs.extend(self.directory.attention(&self.proxies));
         needs
@@ -298,6 +303,10 @@ impl Live for Server {
         let progress = self.progress.watch();
         self.stop.request(StopCause::Control(by.to_string()), Instant::now());
         progress
+    }
+
+    fn guardian(&self) -> GuardianView {
+        self.guardian.view()
     }
 
     fn metrics(&self) -> Metrics {

@@ -159,6 +159,10 @@ pub(super) async fn run(leaving: Leaving) -> Ended {
 
     // 7. Only the exit is left.
     told.heed(&stop);
+    // After a shutdown by force the guardian looks once more, as soon as this process is gone.
+    if told.forced.is_none() {
+        server.guardian.goodbye().await;
+    }
     let step = told.begin(ShutdownStep::Exit, text::serve::step_exiting());
     match told.forced.clone() {
         None => told.done(step, text::serve::step_all_safe()),

@@ -20,7 +20,7 @@ const TERM: Option<i32> = Some(15);
 fn left_by_a_dead_server(upstream: &Upstream) -> (Pmctl, u16) {
     let (pmctl, port) = (Pmctl::new(), free_port());
     pmctl.add("web", port, &upstream.url());
-    pmctl.serve().kill_hard();
+    pmctl.serve_alone().kill_hard();
     assert_eq!(actual(&pmctl, "web"), "running", "the row of a killed server");
     (pmctl, port)
 }
@@ -301,7 +301,7 @@ fn a_database_that_cannot_be_written_is_named() {
     let upstream = Upstream::saying("hello");
     let (pmctl, port) = (Pmctl::as_ordinary_user(), free_port());
     pmctl.add("web", port, &upstream.url());
-    pmctl.serve().kill_hard();
+    pmctl.serve_alone().kill_hard();
     let before = pmctl.services();
     let database = pmctl.database();
     let mode = |mode| {
@@ -402,7 +402,7 @@ fn a_stop_signal_ends_the_wait_for_a_port() {
 fn a_start_fails_on_a_taken_port_by_default_and_never_ends_a_stranger() {
     let (pmctl, upstream, port) = (Pmctl::new(), Upstream::saying("hello"), free_port());
     pmctl.add("web", port, &upstream.url());
-    pmctl.serve().kill_hard();
+    pmctl.serve_alone().kill_hard();
     let mut holder = Holder::on(&[port], Listen::V4);
     for args in [&[][..], &["--on-conflict", "fail"], &["--on-conflict", "kill-residue"]] {
         let server = pmctl.serve_with(args);

@@ -41,7 +41,11 @@ impl Kit {
 
     #[track_caller]
     fn serve_announced(&self) -> Server {
-        let server = self.serve();
+        self.announced(self.serve())
+    }
+
+    #[track_caller]
+    fn announced(&self, server: Server) -> Server {
         self.wait_listed("UP");
         self.wait_state("up");
         server
@@ -272,7 +276,7 @@ fn a_registry_that_is_down_at_start_and_stop_costs_no_service() {
 #[test]
 fn what_a_dead_server_left_is_taken_out_by_the_next_and_nothing_else() {
     let kit = Kit::new();
-    kit.serve_announced().kill_hard();
+    kit.announced(kit.pmctl.serve_alone()).kill_hard();
     assert_eq!(kit.eureka.statuses().len(), 1, "nobody said goodbye");
     // Its port was given to somebody else meanwhile, who announced the same id: not ours.
     kit.pmctl.ok(&["service", "stop", "shop"]);

@@ -21,6 +21,8 @@ mod eureka;
 mod eureka_clients;
 /// The record of what happened.
 mod events;
+/// The process that cleans up after a server that was killed.
+mod guardian;
 /// The tests' own clients and upstreams, with no proxy between them.
 mod harness;
 /// How targets are, and the leases of their services as the faces show them.

@@ -24,7 +24,7 @@ fn an_instance_of_a_killed_server_is_taken_out_by_cleanup_and_no_other() {
     pmctl.add("shop", port, &upstream.url());
     registry.register("SHOP", "stranger:shop:1");
     let own = format!("/apps/SHOP/127.0.0.1:shop:{port}");
-    let server = pmctl.serve();
+    let server = pmctl.serve_alone();
     wait_until("the instance", || match status(&registry, &own) {
         200 => Ok(()),
         other => Err(other.to_string()),
@@ -49,7 +49,7 @@ fn an_instance_in_a_registry_that_does_not_answer_stays_written_down_and_is_said
         pmctl.with("PMCTL_EUREKA_URL", &registry.url()).with("PMCTL_ADVERTISE", "127.0.0.1");
     pmctl.add("shop", port, &upstream.url());
     let own = format!("/apps/SHOP/127.0.0.1:shop:{port}");
-    let server = pmctl.serve();
+    let server = pmctl.serve_alone();
     wait_until("the instance", || match status(&registry, &own) {
         200 => Ok(()),
         other => Err(other.to_string()),

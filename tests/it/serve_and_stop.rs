@@ -401,7 +401,7 @@ fn shutdown_with_no_server_running_is_what_was_asked_for() {
 fn after_kill_9_the_next_serve_puts_the_rows_right_and_serves_again() {
     let upstream = Upstream::saying("hello");
     let (pmctl, port) = one_service(&upstream);
-    pmctl.serve().kill_hard();
+    pmctl.serve_alone().kill_hard();
     assert!(!is_listening(port));
     let status = pmctl.json(&["status"]);
     assert_eq!(status["source"], "database", "{status:#}");

@@ -107,6 +107,7 @@ fn flags(args: &Args) -> Flags {
             (Key::ShutdownTimeout, &serve.shutdown_timeout),
             (Key::ServiceTimeout, &serve.service_timeout),
             (Key::OnConflict, &serve.on_conflict),
+            (Key::OnHang, &serve.on_hang),
             (Key::Advertise, &serve.advertise),
             (Key::HeartbeatTimeout, &serve.heartbeat_timeout),
             (Key::LameDuck, &serve.lame_duck),
@@ -118,6 +119,7 @@ fn flags(args: &Args) -> Flags {
         put(Key::TlsCert, serve.tls_cert.clone());
         put(Key::TlsKey, serve.tls_key.clone());
         put(Key::OpenMetrics, serve.open_metrics.then(|| "true".into()));
+        put(Key::NoGuardian, serve.no_guardian.then(|| "true".into()));
         for url in &serve.eureka_url {
             flags.add(Key::EurekaUrls, url);
         }

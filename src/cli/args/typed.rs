@@ -132,6 +132,10 @@ pub(super) struct ServeArgs {
     pub(super) service_timeout: Option<String>,
     #[arg(long, value_name = "WHAT", value_parser = ["fail", "wait", "kill-residue"])]
     pub(super) on_conflict: Option<String>,
+    #[arg(long, value_name = "WHAT", value_parser = ["log", "exit"])]
+    pub(super) on_hang: Option<String>,
+    #[arg(long)]
+    pub(super) no_guardian: bool,
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(super) eureka_url: Vec<String>,
     #[arg(long, value_name = "HOST", value_hint = ValueHint::Hostname)]

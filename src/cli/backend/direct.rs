@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::Settings;
 use crate::eureka::{CALL, HttpRegistries};
 use crate::host;
-use crate::model::{Fault, FaultKind, ServerState, ServerView};
+use crate::model::{Fault, FaultKind, ServerState};
 use crate::ops::{DirectFacts, Ops, store_fault};
 use crate::store::{
     Acquired, HolderKind, Location, LockHolder, Owner, OwnerLock, Store, StoreError, WriterLock,
@@ -168,18 +168,7 @@ pub(super) fn facts(
         Owner::Held(Some(holder)) => Some(holder),
         Owner::Held(None) | Owner::Free => None,
     };
-    let server = ServerView {
-        state,
-        pid: holder.map(|holder| holder.identity.pid),
-        url: holder.and_then(|holder| holder.url.clone()),
-        node: settings.node_name.to_string(),
-        version: None,
-        started_at: None,
-        database: location.url(),
-        database_uuid: None,
-    };
-    let owner = holder.map(|holder| holder.identity.clone());
-    DirectFacts { server, owner }
+    DirectFacts::by_the_lock(&settings.node_name, location, state, holder)
 }
 
 fn ops(settings: &Settings, facts: DirectFacts, store: Option<Store>) -> Ops {

@@ -2,7 +2,10 @@
 
 use super::table::{Grid, Paint, painted};
 use super::{Output, Style, escape, heartbeat, service, units};
-use crate::model::{ServerState, ServerView, Source, StatusCounts, StatusReport, Timestamp};
+use crate::model::{
+    GuardianState, GuardianView, ServerState, ServerView, Source, StatusCounts, StatusReport,
+    Timestamp,
+};
 use crate::text::{self, Message};
 
 impl Output {
@@ -37,6 +40,9 @@ fn facts(report: &StatusReport, style: Style, now: Timestamp) -> String {
     put(text::cli::field_server(), server_line(server, style, now));
     if report.source == Source::Database {
         put(text::cli::field_source(), text::cli::status_from_database().render(lang));
+    }
+    if let Some(guardian) = &report.guardian {
+        put(text::guardian::field_guardian(), guardian_line(guardian, style));
     }
     let mut node = escape::line(&server.node).into_owned();
     if let Some(version) = &server.version {
@@ -73,6 +79,16 @@ fn server_line(server: &ServerView, style: Style, now: Timestamp) -> String {
         line.push_str(&part);
     }
     line
+}
+
+fn guardian_line(guardian: &GuardianView, style: Style) -> String {
+    let paint = match guardian.state {
+        GuardianState::Watching => Paint::Good,
+        GuardianState::Restarting => Paint::Bad,
+        GuardianState::Off => Paint::Faint,
+    };
+    let word = painted(paint, &units::word(guardian.state.as_str(), style.lang));
+    guardian.pid.map_or_else(|| word.clone(), |pid| format!("{word}, pid {pid}"))
 }
 
 fn counts(counts: &StatusCounts, style: Style) -> String {
@@ -113,6 +129,7 @@ mod tests {
                 connections: Some(1_200),
                 ..StatusCounts::default()
             },
+            guardian: Some(GuardianView::watching(4243)),
             heartbeats: None,
             services: vec![service("shop", 8080, Actual::Running, None)],
             attention: vec![text::model::port_out_of_range("7\u{1b}")],
@@ -125,6 +142,7 @@ mod tests {
         output.status(&report());
         let expected = "\
 server    ready, pid 4242, up 1h 2m, http://127.0.0.1:3000
+guardian  watching, pid 4243
 node      default, pmctl 0.1.0
 database  sqlite:///x/pmctl.db (u-1)
 services  1: 1 running, 0 stopped, 0 failed; 1,200 connections
@@ -154,6 +172,7 @@ needs attention
     fn a_server_that_is_down_is_said_to_be_so_and_where_the_facts_are_from() {
         let mut report = report();
         report.source = Source::Database;
+        report.guardian = None;
         report.services.clear();
         report.attention.clear();
         report.counts.connections = None;

@@ -92,8 +92,8 @@ pub(super) fn yes_or_no(yes: bool, lang: Lang) -> String {
 mod tests {
     use super::*;
     use crate::model::{
-        Actual, CleanupAction, EventAction, Outcome, PortAction, PortState, ServerState,
-        ShutdownStep,
+        Actual, CleanupAction, EventAction, GuardianState, Outcome, PortAction, PortState,
+        ServerState, ShutdownStep,
     };
 
     #[test]
@@ -122,6 +122,7 @@ mod tests {
         words.extend(Outcome::ALL.iter().map(|w| w.as_str()));
         words.extend(ShutdownStep::ALL.iter().map(|w| w.as_str()));
         words.extend(PortAction::ALL.iter().map(|w| w.as_str()));
+        words.extend(GuardianState::ALL.iter().map(|w| w.as_str()));
         words.extend(CleanupAction::ALL.iter().map(|w| w.as_str()));
         for known in words {
             assert_ne!(word(known, Lang::ZhCn), known);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -102,6 +102,22 @@ impl Pin {
                 Ok(_) => return true,
                 Err(Errno::INTR) => {}
                 // Out of memory: nothing is known, so the process counts as alive.
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// Waits until `input` can be read (its end included) or the process has ended; whether it has,
+    /// and there is nothing to read. False at once without a pidfd.
+    pub(in crate::host) fn ends_before(&self, input: &impl AsFd) -> bool {
+        let Some(pidfd) = &self.pidfd else { return false };
+        loop {
+            let mut fds = [PollFd::new(input, PollFlags::IN), PollFd::new(pidfd, PollFlags::IN)];
+            match poll(&mut fds, None) {
+                Ok(_) if !fds[0].revents().is_empty() => return false,
+                Ok(_) if !fds[1].revents().is_empty() => return true,
+                Ok(_) | Err(Errno::INTR) => {}
+                // Out of memory: the end of the input tells, too.
                 Err(_) => return false,
             }
         }

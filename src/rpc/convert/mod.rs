@@ -20,9 +20,9 @@ pub(super) use heartbeat::{drain_max, history_limit};
 pub(super) use request::{event_limit, names, selection, service_name, target_name};
 
 use crate::model::{
-    Actual, Applied, CleanupAction, Desired, EndSignal, Fault, FaultKind, HealthState,
-    HeartbeatCall, InstanceAction, LeaseState, Phase, PortAction, PortState, ServerState,
-    ShutdownStep, Source, StepState, Timestamp,
+    Actual, Applied, CleanupAction, Desired, EndSignal, Fault, FaultKind, GuardianState,
+    HealthState, HeartbeatCall, InstanceAction, LeaseState, Phase, PortAction, PortState,
+    ServerState, ShutdownStep, Source, StepState, Timestamp,
 };
 use crate::rpc::generated as pb;
 use crate::text;
@@ -99,6 +99,7 @@ words! {
     StepState { Started, Done, Failed }
     HealthState { Healthy, Unhealthy, Unknown }
     LeaseState { Up, Failing, Expired, Unregistered, Disabled }
+    GuardianState { Watching, Restarting, Off }
     HeartbeatCall { Register, Renew, Status, Cancel }
 }
 

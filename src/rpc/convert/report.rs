@@ -2,8 +2,8 @@
 
 use super::{Need, Word, all, millis, number};
 use crate::model::{
-    ActionItem, ActionReport, Applied, Fault, ServerState, ServerView, ServicesReport, Source,
-    StatusCounts, StatusReport, Success, Timestamp,
+    ActionItem, ActionReport, Applied, Fault, GuardianState, GuardianView, ServerState, ServerView,
+    ServicesReport, Source, StatusCounts, StatusReport, Success, Timestamp,
 };
 use crate::rpc::generated as pb;
 use crate::text::Message;
@@ -40,6 +40,20 @@ impl TryFrom<pb::Server> for ServerView {
     }
 }
 
+impl From<GuardianView> for pb::Guardian {
+    fn from(view: GuardianView) -> Self {
+        Self { state: number::<pb::GuardianState, _>(view.state), pid: view.pid }
+    }
+}
+
+impl TryFrom<pb::Guardian> for GuardianView {
+    type Error = Fault;
+
+    fn try_from(sent: pb::Guardian) -> Result<Self, Fault> {
+        Ok(Self { state: GuardianState::read(sent.state, "guardian.state")?, pid: sent.pid })
+    }
+}
+
 impl From<&StatusReport> for pb::StatusReport {
     fn from(report: &StatusReport) -> Self {
         let counts = pb::StatusCounts {
@@ -56,6 +70,7 @@ impl From<&StatusReport> for pb::StatusReport {
             services: report.services.iter().map(Into::into).collect(),
             attention: report.attention.iter().map(Into::into).collect(),
             heartbeats: report.heartbeats.as_ref().map(Into::into),
+            guardian: report.guardian.map(Into::into),
         }
     }
 }
@@ -69,6 +84,7 @@ impl TryFrom<pb::StatusReport> for StatusReport {
             success: Success,
             source: Source::read(sent.source, "source")?,
             server: sent.server.answered("server")?.try_into()?,
+            guardian: sent.guardian.map(TryInto::try_into).transpose()?,
             counts: StatusCounts {
                 services: counts.services,
                 running: counts.running,

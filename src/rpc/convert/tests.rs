@@ -5,11 +5,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    ActionItem, ActionReport, Counters, Credentials, Cut, Event, EventsReport, HealthChange,
-    HealthCheck, HealthPatch, HealthState, HealthView, HolderView, InstanceView, LeaseCounts,
-    NewService, NewTarget, Port, PortChoice, PortView, PortsReport, Selection, ServerView,
-    ServiceName, ServicePatch, ServiceView, ServicesReport, ShutdownProgress, StatusCounts,
-    StatusReport, Success, TargetName, TargetUrl, TargetView, UpstreamTls,
+    ActionItem, ActionReport, Counters, Credentials, Cut, Event, EventsReport, GuardianView,
+    HealthChange, HealthCheck, HealthPatch, HealthState, HealthView, HolderView, InstanceView,
+    LeaseCounts, NewService, NewTarget, Port, PortChoice, PortView, PortsReport, Selection,
+    ServerView, ServiceName, ServicePatch, ServiceView, ServicesReport, ShutdownProgress,
+    StatusCounts, StatusReport, Success, TargetName, TargetUrl, TargetView, UpstreamTls,
 };
 
 mod freeing;
@@ -142,6 +142,7 @@ fn a_status_comes_back_as_it_was_known_or_unknown() {
             success: Success,
             source: Source::Server,
             server: server(known),
+            guardian: known.then(|| GuardianView::watching(7)),
             counts: StatusCounts {
                 services: 1,
                 running: 2,

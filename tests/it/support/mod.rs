@@ -34,7 +34,7 @@ pub use machine::{anonymous_memory, connections_to, is_listening, is_root, own_o
 pub use ports::{free_port, free_ports};
 pub use registry::Registry;
 pub use sandbox::{Pmctl, Ran};
-pub use server::Server;
+pub use server::{Server, guardian_of};
 pub use upstream::{Script, Upstream};
 pub use wait::{DEADLINE, wait_until, wait_within};
 pub use watcher::Watcher;

@@ -14,7 +14,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Server, is_root, wait_within};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection};
+
+use super::{Server, is_root, runtime, wait_within};
 
 /// The uid of `nobody` on every common system.
 const NOBODY: u32 = 65_534;
@@ -233,6 +236,17 @@ impl Pmctl {
         services.map(|s| (word(s, "name"), (word(s, "desired"), word(s, "actual")))).collect()
     }
 
+    /// Changes the database behind the program's back.
+    #[track_caller]
+    pub fn sql(&self, statement: &'static str) {
+        runtime().block_on(async {
+            let options = SqliteConnectOptions::new().filename(self.database());
+            let mut database = options.connect().await.expect("the database");
+            sqlx::raw_sql(statement).execute(&mut database).await.expect("a statement");
+            database.close().await.expect("closed");
+        });
+    }
+
     /// The services as the database has them, for a comparison before and after.
     #[track_caller]
     pub fn services(&self) -> Value {
@@ -243,6 +257,12 @@ impl Pmctl {
     #[track_caller]
     pub fn serve(&self) -> Server {
         self.serve_with(&[])
+    }
+
+    /// A ready server without a guardian: what it leaves when it is killed stays.
+    #[track_caller]
+    pub fn serve_alone(&self) -> Server {
+        self.serve_with(&["--no-guardian"])
     }
 
     /// A ready server with more arguments.

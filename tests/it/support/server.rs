@@ -69,6 +69,11 @@ impl Server {
         self.control
     }
 
+    /// Its guardian, while it has one.
+    pub fn guardian(&self) -> Option<Pid> {
+        guardian_of(self.pid())
+    }
+
     /// The control URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.control)
@@ -150,6 +155,21 @@ impl Server {
     }
 }
 
+/// The guardian among the children of a process.
+pub fn guardian_of(pid: u32) -> Option<Pid> {
+    let is_guardian = |child: &&str| {
+        let line = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).nth(1) == Some(b"__guardian")
+    };
+    // Each thread has its own children.
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+    threads.into_iter().find_map(|thread| {
+        let children = fs::read_to_string(thread.path().join("children")).ok()?;
+        let child = children.split_whitespace().find(is_guardian)?;
+        Pid::from_raw(child.parse().ok()?)
+    })
+}
+
 impl std::fmt::Display for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (out, err) = (self.stdout(), self.stderr());
@@ -160,7 +180,12 @@ impl std::fmt::Display for Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if self.try_exit().is_none() {
+            // What it would clean up is about to be removed with the test's folder.
+            let guardian = self.guardian();
             let _ = self.child.kill();
+            if let Some(guardian) = guardian {
+                let _ = kill_process(guardian, Signal::KILL);
+            }
             let _ = self.child.wait();
         }
     }

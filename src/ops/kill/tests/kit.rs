@@ -10,9 +10,10 @@ use tokio::sync::{mpsc, watch};
 
 use crate::host::clock;
 use crate::model::{
-    Actor, Counters, Cut, Desired, Event, Fault, HealthView, HeartbeatView, InstanceView,
-    KillReport, KillRequest, NewTarget, NodeName, Phase, PortAction, PortRange, ProcessIdentity,
-    ServerState, ServerView, Service, ServiceId, ShutdownProgress, TargetUrl, UpstreamTls,
+    Actor, Counters, Cut, Desired, Event, Fault, GuardianView, HealthView, HeartbeatView,
+    InstanceView, KillReport, KillRequest, NewTarget, NodeName, Phase, PortAction, PortRange,
+    ProcessIdentity, ServerState, ServerView, Service, ServiceId, ShutdownProgress, TargetUrl,
+    UpstreamTls,
 };
 use crate::ops::context::{DirectFacts, Ops, done};
 use crate::ops::live::{Live, Metrics, StopResult};
@@ -291,6 +292,10 @@ impl Live for MadeUpLive {
 
     fn request_shutdown(&self, _by: &Actor) -> mpsc::UnboundedReceiver<ShutdownProgress> {
         mpsc::unbounded_channel().1
+    }
+
+    fn guardian(&self) -> GuardianView {
+        GuardianView::OFF
     }
 
     fn metrics(&self) -> Metrics {

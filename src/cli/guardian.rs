@@ -1,0 +1,24 @@
+//! This program as a guardian: what a server starts beside itself, and nobody by hand.
+
+use super::exit::ExitCode;
+use super::logging;
+use crate::serve::{Taken, Watched, take_over, watch};
+use crate::{host, lifecycle};
+
+/// Watches until the server is gone, and cleans up after one that died. Nothing else of the program
+/// is set up before that: a guardian is small.
+pub(super) fn run() -> ExitCode {
+    // One that a signal for the whole session can end is better than none.
+    lifecycle::ignore_stop_signals().ok();
+    host::detach().ok();
+    let Watched::Died(charge) = watch() else { return ExitCode::Success };
+    let _log = logging::start_in_file(charge.log());
+    match take_over(&charge) {
+        Ok(Taken::Done) => ExitCode::Success,
+        Ok(Taken::NotOurs) => ExitCode::LeftAlone,
+        Err(fault) => {
+            tracing::error!("{fault}");
+            fault.kind.into()
+        }
+    }
+}

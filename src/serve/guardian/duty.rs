@@ -1,0 +1,121 @@
+//! What is done after a server that died: the same as `pmctl cleanup`, by nobody's order.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::charge::Charge;
+use crate::eureka::{CALL, HttpRegistries};
+use crate::host;
+use crate::model::{Actor, CleanupRequest, Fault, FaultKind, KillRequest, NodeName, ServerState};
+use crate::ops::{DirectFacts, Ops, store_fault};
+use crate::store::{
+    Acquired, HolderKind, Location, LockHolder, OwnerLock, Store, StoreError, WriterLock,
+};
+use crate::text;
+
+/// All of it, from the server's death.
+const LONGEST: Duration = Duration::from_secs(15);
+
+/// For the dying server to let go of its lock, and for another repair to end.
+const LOCK: Duration = Duration::from_secs(5);
+
+/// Between two tries at the lock: the first ones come while the kernel still closes what the server
+/// had open.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// All that the server left was put right, or there was nothing.
+    Done,
+    /// It is another's to do: a server that has started meanwhile, a repair that goes on.
+    NotOurs,
+}
+
+/// Puts right what the server of `charge` left, within 15 s. The server is dead, or about to be; while
+/// it holds its lock nothing is touched.
+///
+/// # Errors
+/// What the store says: a newer schema, a full disk. `Timeout` when the time is up; the next start or
+/// `pmctl cleanup` does the rest.
+pub fn take_over(charge: &Charge) -> Result<Taken, Fault> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        Fault::caused(FaultKind::Internal, text::backend::runtime_failed(), &error)
+    })?;
+    let done = runtime.block_on(async { tokio::time::timeout(LONGEST, clean(charge)).await });
+    runtime.shutdown_background();
+    let late = || Err(Fault::new(FaultKind::Timeout, text::guardian::guardian_late()));
+    done.unwrap_or_else(|_| late())
+}
+
+async fn clean(charge: &Charge) -> Result<Taken, Fault> {
+    let location = Location::from_url(&charge.database_url).map_err(store_fault)?;
+    let Some((node, port_range)) = charge.names() else { return Ok(Taken::NotOurs) };
+    let Some(_lock) = lock(charge, &location, &node).await? else { return Ok(Taken::NotOurs) };
+    let _writer = WriterLock::acquire(&location, charge.patience).await.map_err(store_fault)?;
+    // Neither makes nor migrates: a database of another version is another's to repair.
+    let store = match Store::open_for_writing(&location).await {
+        Err(StoreError::NoDatabase { .. }) => return Ok(Taken::Done),
+        opened => opened.map_err(store_fault)?,
+    };
+    let facts = DirectFacts::by_the_lock(&node, &location, ServerState::Down, None);
+    let ops = Ops::direct(Some(store.clone()), node, port_range, facts);
+    let ops = match HttpRegistries::new(&charge.registries(), charge.registry_ca.as_deref(), CALL) {
+        Ok(registries) => ops.with_registries(Arc::new(registries)),
+        // The rows are put right all the same.
+        Err(error) => {
+            tracing::warn!(%error, "the registry is not asked");
+            ops
+        }
+    };
+    let request =
+        CleanupRequest { dry_run: false, force: false, grace: KillRequest::DEFAULT_GRACE };
+    let report = ops.cleanup(&request, &Actor::Guardian, &|_| ()).await?;
+    tracing::info!(server = charge.server.pid, "{}", report.message);
+    store.close().await.map_err(store_fault)?;
+    Ok(Taken::Done)
+}
+
+/// The owner's lock, as soon as the dead server has let go of it. `None` where it is another's.
+async fn lock(
+    charge: &Charge,
+    location: &Location,
+    node: &NodeName,
+) -> Result<Option<OwnerLock>, Fault> {
+    let identity = host::own_identity().map_err(|error| {
+        Fault::caused(FaultKind::Internal, text::serve::own_identity_unknown(), &error)
+    })?;
+    let holder = LockHolder {
+        kind: HolderKind::Repair,
+        identity,
+        node: node.clone(),
+        url: None,
+        phase: None,
+        shutdown_timeout: None,
+    };
+    let (deadline, mut pause) = (Instant::now() + LOCK, SHORTEST_PAUSE);
+    loop {
+        // Taking the lock would make the directory anew.
+        if !location.exists() {
+            return Ok(None);
+        }
+        let acquired = OwnerLock::try_acquire(location, holder.clone(), host::is_alive);
+        match acquired.map_err(store_fault)? {
+            Acquired::Lock(lock) => return Ok(Some(lock)),
+            Acquired::Held(Some(other)) if is_another_server(&other, charge) => return Ok(None),
+            Acquired::Held(_) if Instant::now() >= deadline => return Ok(None),
+            Acquired::Held(_) => {}
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Whether it is a server that has begun since, which has put the rows right by itself.
+fn is_another_server(holder: &LockHolder, charge: &Charge) -> bool {
+    holder.kind == HolderKind::Serve
+        && holder.identity != charge.server
+        && host::is_alive(&holder.identity)
+}
