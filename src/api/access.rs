@@ -216,6 +216,7 @@ const METHODS: &[(&str, Access)] = &[
     ("GetPorts", Access::Reading),
     ("KillPorts", Access::Full),
     ("Cleanup", Access::Full),
+    ("Verify", Access::Reading),
     ("GetHeartbeats", Access::Reading),
     ("GetHeartbeatHistory", Access::Reading),
     ("DrainService", Access::Full),

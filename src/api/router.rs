@@ -16,7 +16,7 @@ use super::body::{Body, MAX_BODY, NoBody, ServiceBody, SwitchBody};
 use super::{freeing, heartbeat, probe};
 use crate::model::{
     Access, ActionReport, Actor, Caller, Event, EventsReport, Fault, FaultKind, NewService,
-    PortsReport, Selection, ServiceName, ServicesReport, StatusReport, parse_ports,
+    PortsReport, Selection, ServiceName, ServicesReport, StatusReport, VerifyReport, parse_ports,
 };
 use crate::ops::Ops;
 use crate::text;
@@ -34,6 +34,7 @@ pub fn router(ops: Ops) -> Router {
         .route("/api/ports/status", get(ports))
         .route("/api/ports/{port}/kill", post(freeing::kill))
         .route("/api/cleanup", post(freeing::cleanup))
+        .route("/api/verify", get(verify))
         .route("/api/heartbeat/status", get(heartbeat::status))
         .route("/api/heartbeat/history/{name}", get(heartbeat::history))
         .route("/api/services/{name}/drain", post(heartbeat::drain))
@@ -117,6 +118,20 @@ pub(super) fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Fau
 
 async fn status(State(ops): State<Ops>) -> Answer<StatusReport> {
     Ok(Json(ops.status().await?))
+}
+
+/// 409 while anything stands against the proof, the receipt all the same.
+async fn verify(
+    State(ops): State<Ops>,
+    access: Option<Extension<Access>>,
+) -> Result<(StatusCode, Json<VerifyReport>), Failure> {
+    let access = access.map_or(Access::Greeting, |Extension(access)| access);
+    let report = ops.verify().await?.shown_to(access);
+    let status = match report.is_clean() {
+        true => StatusCode::OK,
+        false => StatusCode::CONFLICT,
+    };
+    Ok((status, Json(report)))
 }
 
 #[derive(Deserialize)]

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::model::{ActionReport, CleanupReport, Fault, FaultKind, KillReport};
+use crate::model::{ActionReport, CleanupReport, Fault, FaultKind, KillReport, VerifyReport};
 
 /// How pmctl ends.
 ///
@@ -120,6 +120,16 @@ impl From<&CleanupReport> for ExitCode {
         let instances = report.instances.iter().map(|instance| &instance.fault);
         let services = report.services.iter().map(|item| &item.fault);
         worst(nodes.chain(services).chain(instances))
+    }
+}
+
+impl From<&VerifyReport> for ExitCode {
+    /// Success is the proof that nothing is left.
+    fn from(report: &VerifyReport) -> Self {
+        match report.is_clean() {
+            true => Self::Success,
+            false => Self::Failed,
+        }
     }
 }
 

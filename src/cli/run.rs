@@ -90,6 +90,7 @@ async fn carry_out(
         Command::Ports(command) => ports::run(&context, command).await,
         Command::Heartbeat(command) => heartbeat::run(&context, command).await,
         Command::Cleanup(request) => cleanup::run(&context, &request).await,
+        Command::Verify => status::verify(&context).await,
         Command::Eureka(EurekaCommand::Apps { names }) => eureka::apps(&context, &names).await,
         Command::Events { limit, follow } => events::run(&context, limit, follow).await,
         Command::Status { wait } => status::status(&context, wait).await,

@@ -1,4 +1,4 @@
-//! `pmctl status`, `pmctl shutdown`: the server as a whole.
+//! `pmctl status`, `pmctl verify`, `pmctl shutdown`: the server as a whole.
 
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,12 @@ pub(super) async fn status(
     let report = context.reach(Need::Read).await?.status().await?;
     context.output.status(&report);
     Ok(ExitCode::Success)
+}
+
+/// `verify`: the server, or the database and this machine, are only looked at.
+pub(super) async fn verify(context: &Context<'_>) -> Result<ExitCode, Fault> {
+    let report = context.reach(Need::Read).await?.verify().await?;
+    Ok(context.output.verify_report(&report))
 }
 
 async fn wait_for(settings: &Settings, wait: Wait<WaitForServer>) -> Result<(), Fault> {

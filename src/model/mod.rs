@@ -28,6 +28,7 @@ mod service;
 mod state;
 mod target;
 mod time;
+mod verify;
 
 pub use caller::{Access, Caller, Standing, Unproven};
 pub use cleanup::{
@@ -64,3 +65,4 @@ pub use service::{Service, ServiceId, Target, parse_tags};
 pub use state::{Actual, Desired, Phase};
 pub use target::{Credentials, Scheme, TargetUrl, UpstreamTls};
 pub use time::Timestamp;
+pub use verify::{Finding, VerifyCount, VerifyItem, VerifyReport, VerifySubject};

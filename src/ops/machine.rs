@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::host::{self, BindFailure, Holder, Holding, HostError, PinError, Pinned};
+use crate::host::{self, BindFailure, Holder, Holding, HostError, Liveness, PinError, Pinned};
 use crate::model::{EndSignal, HolderDetails, Port, ProcessIdentity};
 
 /// A process that cannot be mistaken for another any more, whatever becomes of its pid.
@@ -48,6 +48,9 @@ pub(super) trait Machine: Send + Sync {
 
     /// Clients connected to each of `ports`; `None` where that cannot be told.
     fn connections(&self, ports: &BTreeSet<Port>) -> Option<BTreeMap<Port, u64>>;
+
+    /// Whether that process still lives.
+    fn liveness(&self, identity: &ProcessIdentity) -> Liveness;
 
     /// Who this process is.
     fn own_identity(&self) -> Result<ProcessIdentity, HostError>;
@@ -93,6 +96,10 @@ impl Machine for ThisMachine {
 
     fn connections(&self, ports: &BTreeSet<Port>) -> Option<BTreeMap<Port, u64>> {
         host::connections(ports)
+    }
+
+    fn liveness(&self, identity: &ProcessIdentity) -> Liveness {
+        host::liveness(identity)
     }
 
     fn own_identity(&self) -> Result<ProcessIdentity, HostError> {

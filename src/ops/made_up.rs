@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::machine::{Machine, PinnedProcess};
-use crate::host::{BindFailure, Holder, Holding, HostError, PinError};
+use crate::host::{BindFailure, Holder, Holding, HostError, Liveness, PinError};
 use crate::model::{EndSignal, HolderDetails, Port, ProcessIdentity, Timestamp};
 
 /// The machine; clones are the same one.
@@ -180,6 +180,13 @@ impl Machine for MadeUp {
 
     fn connections(&self, _ports: &BTreeSet<Port>) -> Option<BTreeMap<Port, u64>> {
         Some(self.world().clients.clone())
+    }
+
+    fn liveness(&self, identity: &ProcessIdentity) -> Liveness {
+        match self.world().find(identity) {
+            Some(_) => Liveness::Alive,
+            None => Liveness::Dead,
+        }
     }
 
     fn own_identity(&self) -> Result<ProcessIdentity, HostError> {

@@ -29,6 +29,7 @@ mod refusals;
 mod registry_residue;
 mod services;
 mod status;
+mod verify;
 
 pub use cleanup::{HungServer, repair_rows};
 pub use context::{DirectFacts, Ops};

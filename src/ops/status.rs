@@ -28,7 +28,7 @@ impl Ops {
         })
     }
 
-    fn server_view(&self) -> ServerView {
+    pub(super) fn server_view(&self) -> ServerView {
         match (self.live(), self.direct_facts()) {
             (Some(live), _) => live.server(),
             (None, Some(facts)) => ServerView {

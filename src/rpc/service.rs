@@ -243,6 +243,11 @@ impl Control for Face {
         })))
     }
 
+    async fn verify(&self, request: Request<pb::VerifyRequest>) -> Answer<pb::VerifyReport> {
+        let access = access(&request);
+        answer(self.ops.verify().await.map(|report| report.shown_to(access)))
+    }
+
     async fn get_heartbeats(
         &self,
         request: Request<pb::GetHeartbeatsRequest>,

@@ -94,14 +94,32 @@ impl Store {
         self.unfinished(None).await
     }
 
+    /// Every run that ever was, newest first.
+    ///
+    /// # Errors
+    /// As [`Store::unfinished_nodes`].
+    pub async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        self.list_nodes("TRUE OR name = $1", None).await
+    }
+
     async fn unfinished(&self, name: Option<&NodeName>) -> Result<Vec<Node>, StoreError> {
+        self.list_nodes("(name = $1 OR $1 IS NULL) AND stopped_at IS NULL", name).await
+    }
+
+    /// Those that `condition` allows, whose `$1` is `name`.
+    async fn list_nodes(
+        &self,
+        condition: &'static str,
+        name: Option<&NodeName>,
+    ) -> Result<Vec<Node>, StoreError> {
         let failed = |error| self.failed("list the servers", error);
         let mut tx = self.read().await?;
-        let rows = sqlx::query(
+        let sql = format!(
             "SELECT id, name, host, boot_id, pid_namespace, pid, start_time, exe, version, \
              started_at, control_url, stopped_at, stop_reason FROM nodes \
-             WHERE (name = $1 OR $1 IS NULL) AND stopped_at IS NULL ORDER BY id DESC",
+             WHERE {condition} ORDER BY id DESC"
         );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql));
         let rows = rows.bind(name.map(NodeName::as_str)).fetch_all(&mut *tx).await;
         rows.map_err(failed)?.iter().map(|row| node(row).map_err(failed)?).collect()
     }

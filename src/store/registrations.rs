@@ -86,15 +86,31 @@ impl Store {
     /// # Errors
     /// `BadValue`, `Busy`, `Corrupt`, `Sql`.
     pub async fn registrations(&self, name: &NodeName) -> Result<Vec<RegistrationRow>, StoreError> {
+        self.registrations_of(Some(name)).await
+    }
+
+    /// Likewise of every node name.
+    ///
+    /// # Errors
+    /// As [`Store::registrations`].
+    pub async fn all_registrations(&self) -> Result<Vec<RegistrationRow>, StoreError> {
+        self.registrations_of(None).await
+    }
+
+    async fn registrations_of(
+        &self,
+        name: Option<&NodeName>,
+    ) -> Result<Vec<RegistrationRow>, StoreError> {
         let failed = |error| self.failed("list the registrations", error);
         let mut tx = self.read().await?;
         let rows = sqlx::query(
             "SELECT r.id, r.node_id, r.service_id, r.service, r.port, r.registries, r.app, \
              r.instance_id, r.host, r.address, r.interval_s, r.duration_s, r.since \
-             FROM registrations r JOIN nodes n ON n.id = r.node_id WHERE n.name = $1 ORDER BY r.id",
+             FROM registrations r JOIN nodes n ON n.id = r.node_id \
+             WHERE n.name = $1 OR $1 IS NULL ORDER BY r.id",
         );
-        let rows = rows.bind(name.as_str()).fetch_all(&mut *tx).await.map_err(failed)?;
-        rows.iter().map(|row| registration(row).map_err(failed)?).collect()
+        let rows = rows.bind(name.map(NodeName::as_str)).fetch_all(&mut *tx).await;
+        rows.map_err(failed)?.iter().map(|row| registration(row).map_err(failed)?).collect()
     }
 
     /// Appends calls in one transaction, and drops all but the newest `keep` of each service

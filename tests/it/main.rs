@@ -48,5 +48,7 @@ mod spreading;
 mod support;
 /// Changing the active target under load.
 mod switching;
+/// The proof that nothing is left.
+mod verify;
 /// The rooms of the source name only the rooms they may.
 mod walls;

@@ -30,6 +30,8 @@ pub enum Command {
     Heartbeat(HeartbeatCommand),
     /// `cleanup`.
     Cleanup(CleanupRequest),
+    /// `verify`.
+    Verify,
     /// `eureka …`.
     Eureka(EurekaCommand),
     /// `events`.

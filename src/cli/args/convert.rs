@@ -66,6 +66,7 @@ pub(super) fn command(
             force: args.force,
             grace: convert.grace(args.grace.as_deref())?,
         }),
+        CommandArgs::Verify => Command::Verify,
         CommandArgs::Eureka(args) => {
             let command = eureka::command(&args, convert.working_dir, &mut convert.mistakes);
             Command::Eureka(command?)

@@ -100,6 +100,7 @@ pub(super) enum CommandArgs {
     #[command(subcommand)]
     Heartbeat(HeartbeatArgs),
     Cleanup(CleanupArgs),
+    Verify,
     #[command(subcommand)]
     Eureka(EurekaArgs),
     Status(StatusArgs),

@@ -11,6 +11,7 @@ use crate::model::{
     ActionReport, Actor, CleanupProgress, CleanupReport, CleanupRequest, DrainProgress,
     EventsReport, Fault, FaultKind, HeartbeatHistory, HeartbeatsReport, KillProgress, KillReport,
     KillRequest, Port, PortsReport, Selection, ServiceName, ServicesReport, StatusReport,
+    VerifyReport,
 };
 use crate::rpc::{ActionProgress, Client, ClientError};
 use crate::text;
@@ -26,6 +27,13 @@ impl Backend {
         match self {
             Self::Server(client) => client.status().await.map_err(|e| fault(client, e)),
             Self::Direct(direct) => direct.ops.status().await,
+        }
+    }
+
+    pub(in crate::cli) async fn verify(&self) -> Result<VerifyReport, Fault> {
+        match self {
+            Self::Server(client) => client.verify().await.map_err(|e| fault(client, e)),
+            Self::Direct(direct) => direct.ops.verify().await,
         }
     }
 

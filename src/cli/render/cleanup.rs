@@ -3,7 +3,7 @@
 use super::table::{Grid, Paint, painted};
 use super::{Output, Style, escape, holder, units};
 use crate::cli::exit::ExitCode;
-use crate::model::{CleanupAction, CleanupItem, CleanupReport, HolderView, PortState};
+use crate::model::{CleanupAction, CleanupItem, CleanupReport, PortState};
 use crate::text;
 
 impl Output {
@@ -83,22 +83,16 @@ fn notes(item: &CleanupItem, style: Style) -> Vec<String> {
         said.push(holder::line(&item.message, style));
     }
     if is_foreign {
-        said.extend(item.holders.iter().map(|holder| holder_line(holder, style)));
+        said.extend(item.holders.iter().map(|holder| holder::named(holder, style)));
     }
     said
-}
-
-fn holder_line(holder: &HolderView, style: Style) -> String {
-    let or_unknown = |text: &Option<String>| text.clone().unwrap_or_else(|| "?".to_owned());
-    let (user, command) = (or_unknown(&holder.user), or_unknown(&holder.command));
-    holder::line(&text::cli::holder_named(holder.pid, user, command), style)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::{ago, capture, json_style, zh};
     use super::*;
-    use crate::model::{Actual, CleanupNode, Fault, FaultKind, Source, Success};
+    use crate::model::{Actual, CleanupNode, Fault, FaultKind, HolderView, Source, Success};
 
     fn report() -> CleanupReport {
         let item = |service: &str, found, action, fault| CleanupItem {

@@ -1,7 +1,7 @@
 //! What is known of a holder beyond who it is, in lines below its row.
 
 use super::{Style, escape};
-use crate::model::{HolderDetails, Keeper, ParentView};
+use crate::model::{HolderDetails, HolderView, Keeper, ParentView};
 use crate::text::{self, Message};
 
 /// What stands before each line below a row.
@@ -26,6 +26,13 @@ pub(super) fn lines(details: &HolderDetails, style: Style) -> Vec<String> {
     }
     said.extend(details.keeper.iter().flat_map(keeper));
     said.iter().map(|message| line(message, style)).collect()
+}
+
+/// Who a holder is, on a line below a row.
+pub(super) fn named(holder: &HolderView, style: Style) -> String {
+    let or_unknown = |text: &Option<String>| text.clone().unwrap_or_else(|| "?".to_owned());
+    let (user, command) = (or_unknown(&holder.user), or_unknown(&holder.command));
+    line(&text::cli::holder_named(holder.pid, user, command), style)
 }
 
 /// A sentence below a row.

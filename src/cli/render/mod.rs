@@ -29,6 +29,7 @@ mod style;
 mod table;
 mod terminal;
 mod units;
+mod verify;
 
 #[cfg(test)]
 mod testing;

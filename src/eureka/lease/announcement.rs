@@ -34,6 +34,12 @@ impl NodeMark {
         instance.metadata.get(Self::NODE) == Some(&self.node)
     }
 
+    /// Whether any node of that database announced `instance`.
+    pub fn is_of_database(database: &str, instance: &Instance) -> bool {
+        let mark = instance.metadata.get(Self::NODE).and_then(|mark| mark.split_once('/'));
+        mark.is_some_and(|(uuid, _)| uuid == database)
+    }
+
     /// Whether any node of pmctl announced `instance`.
     pub fn is_any(instance: &Instance) -> bool {
         instance.metadata.contains_key(Self::NODE)
@@ -169,6 +175,8 @@ mod tests {
         assert!(!NodeMark::new("uuid", &node, 8).is_on(&instance));
         assert!(NodeMark::new("uuid", &node, 8).is_of_node(&instance));
         assert!(!NodeMark::new("other", &node, 7).is_on(&instance));
+        assert!(NodeMark::is_of_database("uuid", &instance));
+        assert!(!NodeMark::is_of_database("uui", &instance));
     }
 
     #[test]

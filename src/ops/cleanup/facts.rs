@@ -10,11 +10,11 @@ use crate::ops::faults::store_fault;
 use crate::ops::holders;
 
 /// The ports of the services and who listens on them.
-pub(super) struct Ports(BTreeMap<Port, Holding>);
+pub(in crate::ops) struct Ports(BTreeMap<Port, Holding>);
 
 impl Ports {
     /// One look at all of them. `known` processes are asked first.
-    pub(super) async fn look(
+    pub(in crate::ops) async fn look(
         ops: &Ops,
         ports: BTreeSet<Port>,
         known: Vec<u32>,
@@ -22,7 +22,7 @@ impl Ports {
         holders::look(ops.machine(), ports, known).await.map(Self)
     }
 
-    pub(super) fn of(&self, port: Port) -> &Holding {
+    pub(in crate::ops) fn of(&self, port: Port) -> &Holding {
         self.0.get(&port).unwrap_or(&Holding::Free)
     }
 
@@ -37,13 +37,13 @@ impl Ports {
 }
 
 /// The visible holders as shown.
-pub(super) fn views(holding: &Holding) -> Vec<HolderView> {
+pub(in crate::ops) fn views(holding: &Holding) -> Vec<HolderView> {
     holding.seen().iter().map(|holder| holders::view(holder, None)).collect()
 }
 
 /// The rules as this machine and database give them. `unclean`: servers of this node that never
 /// said goodbye; `contested`: services about whose holders something may have to be done.
-pub(super) async fn rules<'a>(
+pub(in crate::ops) async fn rules<'a>(
     ops: &Ops,
     force: bool,
     unclean: Vec<ProcessIdentity>,

@@ -13,7 +13,7 @@ const LEFT_TO: &str = "port-left-to";
 
 /// What the rules rest on.
 #[derive(Debug, Default)]
-pub(super) struct Rules {
+pub(in crate::ops) struct Rules {
     /// Foreign holders are ended too, where that is allowed at all.
     pub(super) force: bool,
     /// Servers of this node that never said goodbye.
@@ -34,9 +34,9 @@ pub(super) struct Rules {
 
 /// What is to be done for one service.
 #[derive(Debug)]
-pub(super) struct Verdict {
+pub(in crate::ops) struct Verdict {
     /// Who has the port.
-    pub(super) found: PortState,
+    pub(in crate::ops) found: PortState,
     /// The row says otherwise than the world: it becomes stopped, and remembers who is left.
     pub(super) repairs: bool,
     /// Who is to be ended.
@@ -44,12 +44,12 @@ pub(super) struct Verdict {
     /// Who is left although they are in the way, and why.
     pub(super) left: Vec<ProcessIdentity>,
     /// Why somebody is left.
-    pub(super) fault: Option<Fault>,
+    pub(in crate::ops) fault: Option<Fault>,
 }
 
 impl Rules {
     /// What is to be done for a service of a server that is gone.
-    pub(super) fn judge(&self, service: &Service, holding: &Holding) -> Verdict {
+    pub(in crate::ops) fn judge(&self, service: &Service, holding: &Holding) -> Verdict {
         let found = self.state(holding);
         let is_unclean = service.actual != Actual::Stopped;
         let remembered = remembered(service);

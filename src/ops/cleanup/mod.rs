@@ -20,7 +20,9 @@ use crate::model::{Actor, CleanupProgress, CleanupReport, CleanupRequest, Fault}
 use crate::ops::context::Ops;
 use crate::text::Message;
 
+pub(super) use facts::{Ports, rules, views};
 pub use hung::HungServer;
+pub(super) use judge::Rules;
 pub use repair::repair_rows;
 
 impl Ops {

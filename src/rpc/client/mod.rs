@@ -27,7 +27,7 @@ use crate::model::{
     ActionReport, CleanupProgress, CleanupReport, CleanupRequest, DrainProgress, EventsReport,
     Fault, HeartbeatHistory, HeartbeatsReport, KillProgress, KillReport, KillRequest, NewService,
     NewTarget, Phase, Port, PortsReport, Selection, ServerView, ServiceName, ServicePatch,
-    ServicesReport, StatusReport, TargetName,
+    ServicesReport, StatusReport, TargetName, VerifyReport,
 };
 use crate::text;
 
@@ -285,6 +285,13 @@ impl Client {
         let mut calls = self.calls.clone();
         let updates = calls.cleanup(request).await_within(self, "Cleanup").await?;
         stream::report(self.updates(updates, "Cleanup"), hear).await
+    }
+
+    /// What is left behind, if anything is.
+    pub async fn verify(&self) -> Result<VerifyReport, ClientError> {
+        let request = pb::VerifyRequest {};
+        let answer = self.calls.clone().verify(request).await_within(self, "Verify").await;
+        Ok(answer?.try_into()?)
     }
 
     /// The leases of `which`.

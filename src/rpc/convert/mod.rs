@@ -15,14 +15,15 @@ mod request;
 mod sentence;
 mod service;
 mod shutdown;
+mod verify;
 
 pub(super) use heartbeat::{drain_max, history_limit};
 pub(super) use request::{event_limit, names, selection, service_name, target_name};
 
 use crate::model::{
-    Actual, Applied, CleanupAction, Desired, EndSignal, Fault, FaultKind, GuardianState,
+    Actual, Applied, CleanupAction, Desired, EndSignal, Fault, FaultKind, Finding, GuardianState,
     HealthState, HeartbeatCall, InstanceAction, LeaseState, Phase, PortAction, PortState,
-    ServerState, ShutdownStep, Source, StepState, Timestamp,
+    ServerState, ShutdownStep, Source, StepState, Timestamp, VerifySubject,
 };
 use crate::rpc::generated as pb;
 use crate::text;
@@ -97,6 +98,8 @@ words! {
         CloseControl, StopSync, Deregister, DrainProxies, SaveState, CloseDatabase, Exit,
     }
     StepState { Started, Done, Failed }
+    VerifySubject { Process, Node, Service, Port, Registration, Instance }
+    Finding { Clean, Elsewhere, Live, Unproved, Left }
     HealthState { Healthy, Unhealthy, Unknown }
     LeaseState { Up, Failing, Expired, Unregistered, Disabled }
     GuardianState { Watching, Restarting, Off }

@@ -14,6 +14,7 @@ use crate::model::{
 
 mod freeing;
 mod heartbeat;
+mod verify;
 
 fn parsed<T: std::str::FromStr<Err: Debug>>(text: &str) -> T {
     text.parse().unwrap_or_else(|e| panic!("{text}: {e:?}"))
