@@ -12,6 +12,7 @@ pub mod model;
 pub mod ops;
 pub mod proxy;
 pub mod rpc;
+pub mod selftest;
 pub mod serve;
 pub mod store;
 pub mod text;

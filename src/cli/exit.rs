@@ -2,7 +2,9 @@
 
 use std::cmp::Ordering;
 
-use crate::model::{ActionReport, CleanupReport, Fault, FaultKind, KillReport, VerifyReport};
+use crate::model::{
+    ActionReport, CleanupReport, Fault, FaultKind, KillReport, SelftestReport, VerifyReport,
+};
 
 /// How pmctl ends.
 ///
@@ -120,6 +122,13 @@ impl From<&CleanupReport> for ExitCode {
         let instances = report.instances.iter().map(|instance| &instance.fault);
         let services = report.services.iter().map(|item| &item.fault);
         worst(nodes.chain(services).chain(instances))
+    }
+}
+
+impl From<&SelftestReport> for ExitCode {
+    /// 1 for a broken promise.
+    fn from(report: &SelftestReport) -> Self {
+        if report.is_kept() { Self::Success } else { Self::Failed }
     }
 }
 

@@ -22,6 +22,7 @@ mod logging;
 mod ports;
 mod render;
 mod run;
+mod selftest;
 mod serve;
 mod service;
 mod status;

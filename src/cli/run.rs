@@ -6,7 +6,9 @@ use super::args::{self, Command, Early, EurekaCommand};
 use super::context::Context;
 use super::exit::ExitCode;
 use super::render::{Output, Style};
-use super::{cleanup, eureka, events, guardian, heartbeat, help, ports, serve, service, status};
+use super::{
+    cleanup, eureka, events, guardian, heartbeat, help, ports, selftest, serve, service, status,
+};
 use crate::config::{Settings, Surroundings};
 use crate::host::clock;
 use crate::model::{Fault, FaultKind};
@@ -56,6 +58,7 @@ pub fn run(argv: &[OsString]) -> ExitCode {
         Command::Eureka(EurekaCommand::Serve(options)) => {
             eureka::serve(&settings, &options, &output)
         }
+        Command::Selftest(request) => selftest::run(&settings, &request, &output),
         command => on_a_thread(|| carry_out(&settings, &output, command)),
     };
     let code = done.unwrap_or_else(|fault| output.fault(&fault));
@@ -96,6 +99,7 @@ async fn carry_out(
         Command::Status { wait } => status::status(&context, wait).await,
         Command::Shutdown { wait } => status::shutdown(&context, wait).await,
         Command::Serve { .. }
+        | Command::Selftest(_)
         | Command::Eureka(EurekaCommand::Serve(_))
         | Command::Completions(_)
         | Command::Man { .. } => {

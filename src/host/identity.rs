@@ -23,6 +23,14 @@ pub fn own_identity() -> Result<ProcessIdentity, HostError> {
     platform::own_identity()
 }
 
+/// Who the process with that pid is now.
+///
+/// # Errors
+/// `Read` where there is none, or the system does not say.
+pub fn identity_of(pid: u32) -> Result<ProcessIdentity, HostError> {
+    platform::identity_of(pid)
+}
+
 /// Whether that process still lives. A process of an earlier boot is dead, whoever has its pid now.
 pub fn liveness(identity: &ProcessIdentity) -> Liveness {
     platform::liveness(identity)

@@ -99,6 +99,10 @@ impl Pin {
         unpinned::send(identity, Signal::CONT)
     }
 
+    pub(super) fn freeze(&self, identity: &ProcessIdentity) -> Result<(), PinError> {
+        unpinned::send(identity, Signal::STOP)
+    }
+
     pub(super) fn wait(&self, identity: &ProcessIdentity, at_most: Duration) -> bool {
         unpinned::wait(identity, at_most)
     }

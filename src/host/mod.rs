@@ -41,7 +41,7 @@ pub use details::{connections, details, is_untouchable, may_end_any, own_line, o
 pub use error::HostError;
 pub use figures::{ProcessFigures, own_figures};
 pub use holders::{Holder, Holding, holders};
-pub use identity::{Liveness, is_alive, liveness, own_identity, seen_here};
+pub use identity::{Liveness, identity_of, is_alive, liveness, own_identity, seen_here};
 pub use limit::{DescriptorLimit, raise_descriptor_limit};
 pub use peer::{
     PeerSocket, in_user_namespace, is_in_group, is_own_socket, overflow_uid, peer_socket,

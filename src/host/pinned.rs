@@ -78,6 +78,14 @@ impl Pinned {
         self.pin.resume(&self.identity)
     }
 
+    /// Lets nothing of it run (`STOP`) until it is resumed.
+    ///
+    /// # Errors
+    /// As [`Pinned::end`]; `Unsupported` on Windows.
+    pub fn freeze(&self) -> Result<(), PinError> {
+        self.pin.freeze(&self.identity)
+    }
+
     /// Whether it has ended. A zombie has.
     pub fn has_ended(&self) -> bool {
         self.wait(Duration::ZERO)

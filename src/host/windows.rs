@@ -245,6 +245,11 @@ impl Pin {
         })
     }
 
+    /// Nor can it be.
+    pub(super) fn freeze(&self, _: &ProcessIdentity) -> Result<(), PinError> {
+        Err(PinError::Unsupported(io::ErrorKind::Unsupported.into()))
+    }
+
     /// Nothing is stopped by a signal here.
     pub(super) fn resume(&self, _: &ProcessIdentity) -> Result<(), PinError> {
         Ok(())

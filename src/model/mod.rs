@@ -24,6 +24,7 @@ mod port;
 mod registry;
 mod report;
 mod request;
+mod selftest;
 mod service;
 mod state;
 mod target;
@@ -61,6 +62,7 @@ pub use report::{
     TargetView,
 };
 pub use request::{NewService, NewTarget, Selection, ServicePatch};
+pub use selftest::{SelftestCount, SelftestReport, SelftestRequest, SelftestViolation, Way};
 pub use service::{Service, ServiceId, Target, parse_tags};
 pub use state::{Actual, Desired, Phase};
 pub use target::{Credentials, Scheme, TargetUrl, UpstreamTls};

@@ -30,7 +30,7 @@ mod sync;
 
 pub use build::{Prepared, prepare};
 pub use control::{ControlBindError, ControlListener};
-pub use demo::DemoPlan;
+pub use demo::{DemoPlan, PrivateDirectory, demo_upstream};
 pub use guardian::{Charge, GUARDIAN, Guarded, Taken, Watched, take_over, watch};
 pub use observer::{DemoView, Observer, ReadyView};
 pub use registry::RegistryServer;

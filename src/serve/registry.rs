@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::control::{ControlBindError, ControlListener};
 use crate::eureka::{self, Node, RegistrySettings, Users};
 use crate::host::clock;
-use crate::lifecycle::{StopWatch, Tasks};
+use crate::lifecycle::{Stop, StopWatch, Tasks};
 use crate::model::{Fault, FaultKind};
 use crate::text::{self, Lang};
 
@@ -55,6 +55,16 @@ impl RegistryServer {
     /// Its base URL, for clients.
     pub fn url(&self) -> String {
         format!("{}/eureka", self.listener.url())
+    }
+
+    /// Serves until the shutdown waits for its tasks: by then whoever is announced here has left.
+    pub fn serve_until_end(self, tasks: &Tasks) {
+        let own = tasks.clone();
+        tasks.spawn_until_end("own-registry", async move {
+            // Nobody asks this one for its end.
+            let never = Stop::new();
+            self.run(&own, never.watch()).await;
+        });
     }
 
     /// Serves until a stop is asked for. What was listed is forgotten: clients register again with the

@@ -32,9 +32,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "api",
         ],
     ),
+    ("selftest", &["text", "model", "lifecycle", "host", "eureka", "serve"]),
     (
         "cli",
         &[
+            "selftest",
             "text",
             "model",
             "lifecycle",

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::eureka::EurekaCommand;
 use crate::config::Settings;
 use crate::model::{
-    CleanupRequest, KillRequest, NewService, NewTarget, Port, Selection, ServiceName, ServicePatch,
-    TargetName,
+    CleanupRequest, KillRequest, NewService, NewTarget, Port, Selection, SelftestRequest,
+    ServiceName, ServicePatch, TargetName,
 };
 
 /// A wait that is over at once still looks once.
@@ -32,6 +32,8 @@ pub enum Command {
     Cleanup(CleanupRequest),
     /// `verify`.
     Verify,
+    /// `selftest`.
+    Selftest(SelftestRequest),
     /// `eureka …`.
     Eureka(EurekaCommand),
     /// `events`.

@@ -67,6 +67,7 @@ pub(super) fn command(
             grace: convert.grace(args.grace.as_deref())?,
         }),
         CommandArgs::Verify => Command::Verify,
+        CommandArgs::Selftest(args) => Command::Selftest(convert.selftest(&args)?),
         CommandArgs::Eureka(args) => {
             let command = eureka::command(&args, convert.working_dir, &mut convert.mistakes);
             Command::Eureka(command?)

@@ -14,6 +14,7 @@ mod early;
 mod eureka;
 mod health;
 mod parse;
+mod selftest;
 mod typed;
 
 pub use command::{

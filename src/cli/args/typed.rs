@@ -35,6 +35,7 @@ pub(super) fn server_ca(matches: &ArgMatches) -> Option<OsString> {
 }
 
 use super::eureka::EurekaArgs;
+use super::selftest::SelftestArgs;
 
 /// What was typed.
 #[derive(Clone, Debug, Parser)]
@@ -101,6 +102,7 @@ pub(super) enum CommandArgs {
     Heartbeat(HeartbeatArgs),
     Cleanup(CleanupArgs),
     Verify,
+    Selftest(SelftestArgs),
     #[command(subcommand)]
     Eureka(EurekaArgs),
     Status(StatusArgs),

@@ -22,6 +22,7 @@ mod ports;
 mod progress;
 mod ready;
 mod registry;
+mod selftest;
 mod service;
 mod shutdown;
 mod status;

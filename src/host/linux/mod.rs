@@ -21,9 +21,7 @@ use super::holders::Listening;
 pub(super) use details::{connections, details, is_untouchable, may_end_any, own_line};
 pub(super) use peer::{in_user_namespace, is_own_socket, overflow_uid, peer_socket};
 pub(super) use pin::Pin;
-#[cfg(test)]
-pub(super) use process::identity_of;
-pub(super) use process::{describe, liveness, own_figures, own_identity, seen_here};
+pub(super) use process::{describe, identity_of, liveness, own_figures, own_identity, seen_here};
 
 /// A TCP socket as the kernel shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -81,6 +81,10 @@ impl Pin {
         self.send(identity, Signal::CONT)
     }
 
+    pub(in crate::host) fn freeze(&self, identity: &ProcessIdentity) -> Result<(), PinError> {
+        self.send(identity, Signal::STOP)
+    }
+
     fn send(&self, identity: &ProcessIdentity, signal: Signal) -> Result<(), PinError> {
         match &self.pidfd {
             None => unpinned::send(identity, signal),

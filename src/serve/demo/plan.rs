@@ -1,13 +1,13 @@
 //! What the demo sets up, and taking it away again.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::{fs, io};
 
+use super::directory::PrivateDirectory;
 use super::upstream;
 use crate::eureka::RegistrySettings;
-use crate::lifecycle::{Stop, Tasks};
+use crate::lifecycle::Tasks;
 use crate::model::{
     Actor, Fault, FaultKind, NewService, NewTarget, Port, PortChoice, RegistryUrl, ServiceName,
     TargetName, TargetUrl, UpstreamTls,
@@ -31,7 +31,7 @@ const TRIES: u16 = 200;
 
 /// What a demo has of its own: a temporary directory, which goes when this is dropped, and a registry.
 pub struct DemoPlan {
-    directory: PathBuf,
+    directory: PrivateDirectory,
     registry: Option<RegistryServer>,
     notes: Vec<Message>,
 }
@@ -39,9 +39,7 @@ pub struct DemoPlan {
 impl DemoPlan {
     /// Makes a new directory that only this user can enter.
     pub fn new() -> io::Result<Self> {
-        let name = format!("pmctl-demo-{}", uuid::Uuid::new_v4().simple());
-        let directory = std::env::temp_dir().join(name);
-        create_private(&directory)?;
+        let directory = PrivateDirectory::new("pmctl-demo")?;
         Ok(Self { directory, registry: None, notes: Vec::new() })
     }
 
@@ -77,40 +75,15 @@ impl DemoPlan {
 
     /// Serves its registry until the shutdown waits for its tasks: by then every service has left it.
     pub(in crate::serve) fn serve_registry(&mut self, tasks: &Tasks) {
-        let Some(registry) = self.registry.take() else { return };
-        let own = tasks.clone();
-        tasks.spawn_until_end("demo-registry", async move {
-            // Nobody asks this one for its end.
-            let never = Stop::new();
-            registry.run(&own, never.watch()).await;
-        });
+        if let Some(registry) = self.registry.take() {
+            registry.serve_until_end(tasks);
+        }
     }
 
     /// The database of the demo.
     pub fn database_url(&self) -> String {
-        format!("sqlite://{}", self.directory.join("pmctl.db").display())
+        format!("sqlite://{}", self.directory.path().join("pmctl.db").display())
     }
-}
-
-impl Drop for DemoPlan {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.directory) {
-            let directory = self.directory.display();
-            tracing::warn!(%directory, %error, "the demo's directory stays");
-        }
-    }
-}
-
-#[cfg(unix)]
-fn create_private(directory: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().mode(0o700).create(directory)
-}
-
-/// The temporary directory of a Windows user is that user's own.
-#[cfg(not(unix))]
-fn create_private(directory: &Path) -> io::Result<()> {
-    fs::create_dir(directory)
 }
 
 /// Starts the upstreams and registers the services.
@@ -194,19 +167,4 @@ async fn register(
 fn is_about_the_port(fault: &Fault) -> bool {
     let code = fault.message.code();
     code.starts_with("port-taken") || code == "port-privileged" || code == "port-registered"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_directory_of_a_demo_goes_with_it() -> io::Result<()> {
-        let plan = DemoPlan::new()?;
-        let directory = plan.directory.clone();
-        fs::write(directory.join("pmctl.db"), "x")?;
-        drop(plan);
-        assert!(!directory.exists());
-        Ok(())
-    }
 }

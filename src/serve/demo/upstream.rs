@@ -23,8 +23,11 @@ type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 /// Lines of the slow answer, one a second.
 const SLOW_LINES: u32 = 10;
 
-/// Listens on a free loopback port until the shutdown waits for its tasks.
-pub(super) async fn spawn(name: &'static str, tasks: &Tasks) -> io::Result<SocketAddr> {
+/// An upstream called `name` on a free port of loopback, until the shutdown waits for its tasks.
+///
+/// # Errors
+/// Those of the system.
+pub async fn spawn(name: &'static str, tasks: &Tasks) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
     let serving = tasks.clone();
