@@ -5,6 +5,8 @@
 
 /// Wrong input and a world that does not allow it.
 mod bad_input;
+/// Servers that end in every way, again and again.
+mod chaos;
 /// What an unclean end leaves, and a port that is taken at the start.
 mod cleanup;
 /// Which server a command asks, and what it does without one.
@@ -42,6 +44,8 @@ mod scale;
 mod serve_and_stop;
 /// The registry of services, through a server and without one.
 mod services;
+/// A server that is used for long.
+mod soak;
 /// Targets that name an application of the registry.
 mod spreading;
 /// What the tests share.
