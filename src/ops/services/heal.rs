@@ -10,16 +10,16 @@ use crate::ops::live::Live;
 
 impl Ops {
     /// One pass inside a live server: starts what is wanted and can be started, stops what is not
-    /// wanted, corrects rows that say something else than what runs. Returns how many services it
-    /// touched. What still cannot be started is left as it is and makes no event.
+    /// wanted, corrects rows that say something else than what runs, announces what should be
+    /// announced. Returns how many services it started, stopped or corrected. What still cannot be started is left as it is and makes no event.
     pub async fn heal_services(&self, by: &Actor) -> Result<usize, Fault> {
         let Some(live) = self.live() else { return Ok(0) };
         let mut healed = 0;
         for service in self.select(&Selection::All).await? {
-            if is_in_line(&service, live.as_ref()) {
-                continue;
+            if !is_in_line(&service, live.as_ref()) {
+                healed += usize::from(self.heal_service(service.id, by).await?.is_some());
             }
-            healed += usize::from(self.heal_service(service.id, by).await?.is_some());
+            self.heal_lease(&service).await?;
         }
         Ok(healed)
     }
