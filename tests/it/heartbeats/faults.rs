@@ -5,14 +5,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde_json::json;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions, Connection};
 
 use super::{Kit, configure, configure_all, wait_calls, wait_lease};
 #[cfg(target_os = "linux")]
 use crate::support::SetClock;
 use crate::support::{
-    FakeEureka, Fault, Pmctl, Registry, Upstream, free_port, get, runtime, wait_until,
+    Database, FakeEureka, Fault, Pmctl, Registry, Upstream, free_port, get, wait_until,
 };
 
 /// The registry fails in one way: the proxy serves, the status says what is wrong, and the lease is
@@ -184,23 +182,16 @@ fn a_clock_that_jumps_costs_no_lease() {
 fn a_lease_whose_history_cannot_be_written_is_renewed_and_written_down_later() {
     let kit = Kit::new();
     let server = kit.serve_announced();
-    let runtime = runtime();
-    let mut writer: SqliteConnection = runtime.block_on(async {
-        let options = SqliteConnectOptions::new().filename(kit.pmctl.database());
-        let mut writer = options.connect().await.expect("the database");
-        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut writer).await.expect("the writers' lock");
-        writer
-    });
+    let mut writer = Database::open(&kit.pmctl);
+    writer.run("BEGIN IMMEDIATE");
     let before = kit.eureka.calls().len();
     kit.eureka.forget();
     // Longer than a writer waits for the lock.
     wait_calls(&kit, "PUT", before + 8);
     kit.wait_state("up");
     kit.assert_serves();
-    runtime.block_on(async {
-        sqlx::raw_sql("ROLLBACK").execute(&mut writer).await.expect("an end");
-        writer.close().await.expect("a close");
-    });
+    writer.run("ROLLBACK");
+    writer.close();
     wait_until("the event and every call in the history", || {
         let events = kit.pmctl.json(&["events", "-n", "50"]).to_string();
         let history = kit.pmctl.json(&["heartbeat", "history", "shop", "-n", "100"]);
