@@ -161,6 +161,8 @@ pub(super) struct Book {
     failing: BTreeSet<ServiceId>,
     pub(super) orphans: Vec<Orphan>,
     pub(super) history: Vec<(ServiceId, Heartbeat)>,
+    /// There is more in it than renewals that went through.
+    pub(super) has_news: bool,
     pub(super) is_closed: bool,
     generations: u64,
 }
@@ -381,6 +383,7 @@ impl Book {
         latency_ms: u64,
         at: Timestamp,
     ) {
+        self.has_news |= call != HeartbeatCall::Renew || failure.is_some();
         self.history.push((id, Heartbeat { at, call, failure, latency_ms }));
         keep_newest(&mut self.history);
     }

@@ -25,6 +25,10 @@ const MOST_CALLS: usize = 64;
 /// Between two writes of the history.
 const FLUSH: Duration = Duration::from_secs(1);
 
+/// The same while there are only renewals that went through: a server that idles is to leave the disk
+/// alone.
+const LAZY_FLUSH: Duration = Duration::from_secs(5);
+
 /// Calls kept of each service.
 const KEPT: u32 = 100;
 
@@ -59,16 +63,16 @@ impl Heartbeats {
             if !due.prepare.is_empty() {
                 works.push(self.prepare(plan, due.prepare).boxed());
             }
-            let is_to_write = writing.is_none() && self.has_news();
-            if is_to_write && now >= flushed + FLUSH {
+            let write_at = self.pause().filter(|_| writing.is_none()).map(|pause| flushed + pause);
+            if write_at.is_some_and(|at| now >= at) {
                 writing = Some(self.flush(ops).boxed());
             }
             if is_closed && works.is_empty() {
                 break;
             }
             let mut until = if room > 0 { next.unwrap_or(now + REST) } else { now + REST };
-            if is_to_write && writing.is_none() {
-                until = until.min(flushed + FLUSH);
+            if let Some(at) = write_at.filter(|at| *at > now) {
+                until = until.min(at);
             }
             let rest = pin!(tokio::time::sleep_until(until.into()));
             tokio::select! {
@@ -253,18 +257,28 @@ impl Heartbeats {
         self.ended.notify_waiters();
     }
 
-    fn has_news(&self) -> bool {
+    /// How long after the last write there is to be another; `None`: there is nothing to write.
+    fn pause(&self) -> Option<Duration> {
         // One lock after the other, never both: others take them in the other order.
         let has_events =
             !self.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_empty();
-        has_events || !self.book().history.is_empty()
+        let book = self.book();
+        match book.history.is_empty() {
+            true => has_events.then_some(FLUSH),
+            false if has_events || book.has_news => Some(FLUSH),
+            false => Some(LAZY_FLUSH),
+        }
     }
 
     /// Writes history and events. What the database does not take now it is given again, up to a
     /// bound.
     pub(in crate::serve) async fn flush(&self, ops: &Ops) {
         let Some(plan) = &self.plan else { return };
-        let calls = std::mem::take(&mut self.book().history);
+        let calls = {
+            let mut book = self.book();
+            book.has_news = false;
+            std::mem::take(&mut book.history)
+        };
         let events = {
             let mut events = self.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             std::mem::take(&mut *events)

@@ -281,7 +281,10 @@ fn a_drain_tells_the_registry_down_and_serves_on_until_its_bound() {
 #[test]
 fn a_drain_without_a_server_is_refused() {
     let kit = Kit::new();
-    kit.pmctl.fails(4, &["service", "drain", "shop"]);
+    let refused = kit.pmctl.fails(4, &["service", "drain", "shop"]);
+    // Nothing is said of an option that was not given.
+    assert!(refused.stderr.contains("cannot be drained without"), "{refused}");
+    assert!(!refused.stderr.contains("--no-fallback"), "{refused}");
 }
 
 #[test]
