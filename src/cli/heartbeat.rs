@@ -50,11 +50,11 @@ pub(super) async fn drain(
     name: &ServiceName,
     max: Duration,
 ) -> Result<ExitCode, Fault> {
+    let needed = text::heartbeat::drain_needs_a_server(name);
     if context.settings.direct {
-        let message = text::heartbeat::drain_needs_a_server(name);
-        return Err(Fault::new(FaultKind::Unavailable, message));
+        return Err(Fault::new(FaultKind::Unavailable, needed));
     }
-    let client = Reach::new(context.settings)?.server().await?;
+    let client = Reach::new(context.settings)?.server(needed).await?;
     let view = context.output.progress_view();
     let report = drain_there(&client, name, max, &|progress| view.drain(&progress)).await;
     view.finish();

@@ -60,6 +60,11 @@ words! {
     }
 }
 
+impl EventAction {
+    /// Ends of processes, which are kept for ever.
+    pub const KILLS: [Self; 2] = [Self::PortKilled, Self::ServerEnded];
+}
+
 words! {
     /// How it ended.
     Outcome {

@@ -1,19 +1,26 @@
 //! The leases of services in the registry: how they are, what was called.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt};
 
 use super::context::Ops;
 use super::faults::store_fault;
-use crate::eureka::InstanceStatus;
+use crate::eureka::{Instance, InstanceStatus, NodeMark, RegistryCalls};
 use crate::model::{
     Fault, FaultKind, Heartbeat, HeartbeatHistory, HeartbeatView, HeartbeatsReport, LeaseCounts,
     LeaseState, Registration, Selection, Service, ServiceName, Success, Timestamp,
 };
-use crate::text;
+use crate::store::RegistrationRow;
+use crate::text::{self, Message};
 
 /// For the registry's own view, where no server is asked: a person waits.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// Calls of registries at once.
+const MOST_CALLS: usize = 64;
 
 /// Calls looked at for the last that went through.
 const CALLS: u32 = 100;
@@ -57,22 +64,19 @@ impl Ops {
         Some(HeartbeatsReport { success: Success, source, heartbeats }.counts())
     }
 
-    /// One pass inside a live server: announces what runs and should be, and takes out what should
-    /// not be.
-    pub async fn heal_leases(&self) -> Result<(), Fault> {
+    /// Inside a live server: announces a service that runs and should be, and takes out one that
+    /// should not be.
+    pub(super) async fn heal_lease(&self, service: &Service) -> Result<(), Fault> {
         let Some(live) = self.live().filter(|live| live.has_registry()) else { return Ok(()) };
-        for service in self.select(&Selection::All).await? {
-            let is_wanted =
-                |service: &Service| service.register && live.counters(service.id).is_some();
-            if is_wanted(&service) == live.has_lease(service.id) {
-                continue;
-            }
-            // Whoever is changing it now may be about to put it right: look again in our turn.
-            let _turn = self.turn(service.id).await;
-            let Some(service) = self.by_id(service.id).await? else { continue };
-            if is_wanted(&service) != live.has_lease(service.id) {
-                live.set_registered(&service).await;
-            }
+        let is_wanted = |service: &Service| service.register && live.counters(service.id).is_some();
+        if is_wanted(service) == live.has_lease(service.id) {
+            return Ok(());
+        }
+        // Whoever is changing it now may be about to put it right: look again in our turn.
+        let _turn = self.turn(service.id).await;
+        let Some(service) = self.by_id(service.id).await? else { return Ok(()) };
+        if is_wanted(&service) != live.has_lease(service.id) {
+            live.set_registered(&service).await;
         }
         Ok(())
     }
@@ -82,43 +86,75 @@ impl Ops {
         let Some(store) = self.reading_store() else { return Ok(Vec::new()) };
         let rows = store.registrations(self.node()).await.map_err(store_fault)?;
         let of: HashMap<_, _> =
-            rows.into_iter().map(|row| (row.registration.service_id, row.registration)).collect();
+            rows.into_iter().map(|row| (row.registration.service_id, row)).collect();
         let is_configured = self.registries().is_some_and(|r| r.configured().is_some());
         let now = self.now();
         let mut views = Vec::with_capacity(services.len());
         for service in services {
             let mut view = HeartbeatView::disabled(service);
-            if let Some(registration) = of.get(&service.id) {
+            if let Some(row) = of.get(&service.id) {
                 let calls = store.heartbeats(service.id, CALLS).await.map_err(store_fault)?;
-                remember(&mut view, registration, &calls, now);
-                self.look_up(&mut view, registration).await;
+                remember(&mut view, &row.registration, &calls, now);
             } else if service.register && is_configured {
                 view.state = LeaseState::Unregistered;
                 view.reason = Some(text::lease::lease_no_server());
             }
             views.push(view);
         }
+        let written = views.iter_mut().zip(services);
+        let written = written.filter_map(|(view, service)| Some((view, of.get(&service.id)?)));
+        self.look_up(written.collect(), store.uuid()).await;
         Ok(views)
     }
 
-    /// What the registry itself says of it; what was recorded stays where it does not answer.
-    async fn look_up(&self, view: &mut HeartbeatView, of: &Registration) {
+    /// What the registry itself says of them, all within [`LOOK`]; what was recorded stays where it
+    /// does not answer.
+    async fn look_up(&self, written: Vec<(&mut HeartbeatView, &RegistrationRow)>, uuid: &str) {
         let Some(registries) = self.registries() else { return };
-        let registry = registries.at(&of.registries);
-        let look = registry.instance(&of.app, &of.instance_id);
-        match tokio::time::timeout(LOOK, look).await {
-            Ok(Ok(Some(instance))) => {
-                let set_over = instance.overridden_status;
-                let is_set = set_over != InstanceStatus::Unknown;
-                view.status = Some(instance.status.as_str().to_owned());
-                view.override_status = is_set.then(|| set_over.as_str().to_owned());
-            }
-            Ok(Ok(None)) => view.state = LeaseState::Unregistered,
-            Ok(Err(error)) => view.reason = Some(error.message()),
-            Err(_) => {
-                view.reason = Some(text::lease::lease_registry_silent(of.registries.join(", ")))
-            }
+        let mut at: HashMap<&[String], Arc<dyn RegistryCalls>> = HashMap::new();
+        for (_, row) in &written {
+            let urls = &row.registration.registries;
+            at.entry(urls).or_insert_with(|| registries.at(urls));
         }
+        let deadline = tokio::time::Instant::now() + LOOK;
+        let mut looks = Vec::with_capacity(written.len());
+        for (view, row) in written {
+            let (of, registry) = (&row.registration, &at[row.registration.registries.as_slice()]);
+            let mark = NodeMark::new(uuid, self.node(), row.node.0);
+            looks.push(async move {
+                let look = registry.instance(&of.app, &of.instance_id);
+                let found = match tokio::time::timeout_at(deadline, look).await {
+                    Ok(found) => found.map_err(|error| error.message()),
+                    Err(_) => Err(text::lease::lease_registry_silent(of.registries.join(", "))),
+                };
+                compare(view, of, &mark, found);
+            });
+        }
+        stream::iter(looks).buffer_unordered(MOST_CALLS).collect().await
+    }
+}
+
+/// Puts what the registry said over what was recorded.
+fn compare(
+    view: &mut HeartbeatView,
+    of: &Registration,
+    mark: &NodeMark,
+    found: Result<Option<Instance>, Message>,
+) {
+    match found {
+        Ok(Some(instance)) if mark.is_of_node(&instance) => {
+            let set_over = instance.overridden_status;
+            let is_set = set_over != InstanceStatus::Unknown;
+            view.status = Some(instance.status.as_str().to_owned());
+            view.override_status = is_set.then(|| set_over.as_str().to_owned());
+        }
+        Ok(Some(theirs)) => {
+            let whose = format!("{}:{}", theirs.host_name, theirs.port.number);
+            view.state = LeaseState::Unregistered;
+            view.reason = Some(text::lease::lease_instance_taken(&of.instance_id, whose));
+        }
+        Ok(None) => view.state = LeaseState::Unregistered,
+        Err(reason) => view.reason = Some(reason),
     }
 }
 

@@ -10,25 +10,46 @@ use crate::ops::{Live, Ops};
 
 use super::server::Server;
 
-/// Events kept; older ones are dropped.
+/// Events kept; older ones are dropped, but for those of ended processes.
 const EVENTS_KEPT: u32 = 10_000;
 
 /// Runs a pass every `beat` until a stop was asked for. Each is idempotent and takes no input: the
-/// beat is the retry. A pass reads one table; at 1,000 services it costs a few milliseconds.
-pub(super) async fn run(ops: Ops, server: Arc<Server>, beat: Duration, mut stop: StopWatch) {
-    let mut was_failing = false;
+/// beat is the retry. A pass reads one table; at 1,000 services it costs a few milliseconds. The
+/// registry has a beat of its own: one that does not answer holds up nothing else.
+pub(super) async fn run(ops: Ops, server: Arc<Server>, beat: Duration, stop: StopWatch) {
+    tokio::join!(
+        compare_services(ops, Arc::clone(&server), beat, stop.clone()),
+        compare_registry(server, beat, stop),
+    );
+}
+
+async fn compare_registry(server: Arc<Server>, beat: Duration, mut stop: StopWatch) {
+    while passes(&server, beat, &mut stop).await {
+        tokio::select! {
+            () = server.heartbeats.synchronise() => {}
+            () = stop.stopping() => return,
+        }
+    }
+}
+
+/// Waits for the next pass; false: there is none, because a stop was asked for.
+async fn passes(server: &Server, beat: Duration, stop: &mut StopWatch) -> bool {
     loop {
         tokio::select! {
             () = tokio::time::sleep(beat) => {}
-            () = stop.stopping() => return,
+            () = stop.stopping() => return false,
         }
-        if server.phase() != Phase::Ready {
-            continue;
+        if server.phase() == Phase::Ready {
+            return true;
         }
+    }
+}
+
+async fn compare_services(ops: Ops, server: Arc<Server>, beat: Duration, mut stop: StopWatch) {
+    let mut was_failing = false;
+    while passes(&server, beat, &mut stop).await {
         let pass = async {
             let healed = ops.heal_services(&Actor::Server).await?;
-            ops.heal_leases().await?;
-            server.heartbeats.synchronise().await;
             ops.prune_events(EVENTS_KEPT).await?;
             // A direct writer's events are followed too.
             ops.events_appended().await;

@@ -218,7 +218,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 fn write_options(path: &Path) -> SqliteConnectOptions {
-    options(path).synchronous(SqliteSynchronous::Full)
+    // A statement that writes many rows keeps notes of how to undo it; no file is made for them.
+    options(path).synchronous(SqliteSynchronous::Full).pragma("temp_store", "MEMORY")
 }
 
 /// Whoever may write opens for writing even to read, and forbids it to itself: only then does

@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use crate::model::{Event, Timestamp};
+use crate::model::{Event, EventAction, Timestamp};
 
 use super::{NewEvent, Store, StoreError, reason};
 
@@ -71,17 +71,19 @@ impl Store {
             .map_err(|e| self.failed("find the newest event", e))
     }
 
-    /// Removes all but the newest `keep` events; says how many went.
+    /// Removes all but the newest `keep` events, and all but those of [`EventAction::KILLS`]; says how
+    /// many went.
     ///
     /// # Errors
     /// `Busy`, `DiskFull`, `ReadOnly`, `Sql`.
     pub async fn prune_events(&self, keep: u32) -> Result<u64, StoreError> {
         let mut tx = self.begin().await?;
         let done = sqlx::query(
-            "DELETE FROM events WHERE id <= \
+            "DELETE FROM events WHERE action NOT IN ($2, $3) AND id <= \
              (SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET $1)",
         );
-        let done = done.bind(i64::from(keep)).execute(&mut *tx).await;
+        let [one, other] = EventAction::KILLS.map(EventAction::as_str);
+        let done = done.bind(i64::from(keep)).bind(one).bind(other).execute(&mut *tx).await;
         let removed = done.map_err(|e| self.failed("remove old events", e))?.rows_affected();
         self.commit(tx).await?;
         Ok(removed)

@@ -125,6 +125,11 @@ impl Store {
             let done = sqlx::query("DELETE FROM services WHERE id = $1").bind(id.0);
             let done = done.execute(&mut *tx).await;
             removed += done.map_err(|e| self.failed("remove a service", e))?.rows_affected();
+            sqlx::query("DELETE FROM heartbeats WHERE service_id = $1")
+                .bind(id.0)
+                .execute(&mut *tx)
+                .await
+                .map_err(|e| self.failed("remove the heartbeats of a service", e))?;
         }
         self.append(&mut tx, &events).await?;
         self.commit(tx).await?;

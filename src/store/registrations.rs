@@ -1,14 +1,17 @@
 //! What may stand in a registry, and the calls made about it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row};
 
 use crate::model::{Heartbeat, HeartbeatCall, NodeName, Port, Registration, ServiceId, Timestamp};
 
 use super::{NodeId, Store, StoreError, reason};
+
+/// Most calls of one statement; a call has five parameters, of which SQLite takes 32,766 in all.
+const MOST_ROWS: usize = 500;
 
 /// A registration as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,7 +117,7 @@ impl Store {
     }
 
     /// Appends calls in one transaction, and drops all but the newest `keep` of each service
-    /// concerned.
+    /// concerned. Calls about services that are no more registered are left out.
     ///
     /// # Errors
     /// `Busy`, `DiskFull`, `ReadOnly`, `Sql`.
@@ -124,32 +127,37 @@ impl Store {
         keep: u32,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        let mut services = BTreeMap::new();
-        for (service, call) in calls {
-            sqlx::query(
+        // Few statements for many calls: a live server writes every second for as long as it runs.
+        for calls in calls.chunks(MOST_ROWS) {
+            // A set of values names its columns so in every database.
+            let mut insert = QueryBuilder::new(
                 "INSERT INTO heartbeats (service_id, at, call, failure, latency_ms) \
-                 VALUES ($1, $2, $3, $4, $5)",
-            )
-            .bind(service.0)
-            .bind(call.at.as_millis())
-            .bind(call.call.as_str())
-            .bind(call.failure.as_ref().map(reason::to_column))
-            .bind(i64::try_from(call.latency_ms).unwrap_or(i64::MAX))
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| self.failed("note a heartbeat", e))?;
-            services.insert(*service, ());
-        }
-        for service in services.keys() {
-            sqlx::query(
-                "DELETE FROM heartbeats WHERE service_id = $1 AND id <= (SELECT id FROM heartbeats \
-                 WHERE service_id = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)",
-            )
-            .bind(service.0)
-            .bind(i64::from(keep))
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| self.failed("drop old heartbeats", e))?;
+                 SELECT column1, column2, column3, column4, column5 FROM (",
+            );
+            insert.push_values(calls, |mut row, (service, call)| {
+                row.push_bind(service.0)
+                    .push_bind(call.at.as_millis())
+                    .push_bind(call.call.as_str())
+                    .push_bind(call.failure.as_ref().map(reason::to_column))
+                    .push_bind(i64::try_from(call.latency_ms).unwrap_or(i64::MAX));
+            });
+            insert.push(") AS calls WHERE column1 IN (SELECT id FROM services)");
+            let insert = insert.build().persistent(false);
+            insert.execute(&mut *tx).await.map_err(|e| self.failed("note heartbeats", e))?;
+            let services: BTreeSet<i64> = calls.iter().map(|(service, _)| service.0).collect();
+            let mut old =
+                QueryBuilder::new("DELETE FROM heartbeats WHERE id IN (SELECT h.id FROM (");
+            old.push_values(&services, |mut row, service| {
+                row.push_bind(*service);
+            });
+            old.push(
+                ") AS concerned JOIN heartbeats h ON h.service_id = column1 WHERE h.id <= \
+                 (SELECT id FROM heartbeats WHERE service_id = column1 ORDER BY id DESC \
+                 LIMIT 1 OFFSET ",
+            );
+            old.push_bind(i64::from(keep)).push("))");
+            let old = old.build().persistent(false);
+            old.execute(&mut *tx).await.map_err(|e| self.failed("drop old heartbeats", e))?;
         }
         self.commit(tx).await
     }

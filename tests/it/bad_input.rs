@@ -5,10 +5,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
-
-use crate::support::{Pmctl, Ran, free_port, is_listening, noise, runtime};
+use crate::support::{Database, Pmctl, Ran, free_port, is_listening, noise};
 
 const TARGET: &str = "main=http://127.0.0.1:9";
 
@@ -284,15 +281,9 @@ fn remove_beside(database: &Path) {
 
 /// Runs `sql` on the database file with SQLite itself.
 fn with_sqlite(database: &Path, sql: &str) {
-    runtime().block_on(async {
-        let options = SqliteConnectOptions::new().filename(database).create_if_missing(true);
-        let mut connection: SqliteConnection = options.connect().await.expect("the database");
-        sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
-            .execute(&mut connection)
-            .await
-            .expect("the statement");
-        connection.close().await.expect("a close");
-    });
+    let mut database = Database::at(database);
+    database.run(sql);
+    database.close();
 }
 
 #[test]

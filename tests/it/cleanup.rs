@@ -6,12 +6,10 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions, Connection};
 
 use crate::support::{
-    Holder, Listen, Pmctl, Server, Upstream, connections_to, free_port, free_ports, is_listening,
-    runtime, wait_until,
+    Database, Holder, Listen, Pmctl, Server, Upstream, connections_to, free_port, free_ports,
+    is_listening, wait_until,
 };
 
 const TERM: Option<i32> = Some(15);
@@ -319,20 +317,13 @@ fn nobody_is_ended_while_the_record_cannot_be_written() {
     let upstream = Upstream::saying("hello");
     let (pmctl, port) = left_by_a_dead_server(&upstream);
     let mut holder = Holder::on(&[port], Listen::V4);
-    let runtime = runtime();
-    let mut writer: SqliteConnection = runtime.block_on(async {
-        let options = SqliteConnectOptions::new().filename(pmctl.database());
-        let mut writer = options.connect().await.expect("the database");
-        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut writer).await.expect("the writers' lock");
-        writer
-    });
+    let mut writer = Database::open(&pmctl);
+    writer.run("BEGIN IMMEDIATE");
     let busy = pmctl.fails_json(4, &["cleanup", "--force"]);
     assert_eq!(busy["code"], "database-busy", "{busy:#}");
     assert!(holder.is_alive(), "ended, and nothing tells of it");
-    runtime.block_on(async {
-        sqlx::raw_sql("ROLLBACK").execute(&mut writer).await.expect("an end");
-        writer.close().await.expect("a close");
-    });
+    writer.run("ROLLBACK");
+    writer.close();
     let done = cleanup(&pmctl, 0, &["--force"]);
     assert_eq!(item(&done, "web")["action"], "holder-ended", "{done:#}");
     assert_eq!(holder.wait_signal(), TERM);

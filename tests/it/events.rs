@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Pmctl, Upstream, Watcher, free_port};
+use crate::support::{Database, Pmctl, Upstream, Watcher, free_port, wait_until};
 
 #[test]
 fn what_happened_is_recorded_with_who_asked() {
@@ -61,4 +61,25 @@ fn a_stop_while_clients_watch_events_ends_their_streams_and_the_server() {
     server.stop();
     let code = watcher.wait_exit();
     assert!(matches!(code, 0 | 4), "a stream that its server ended: {code}");
+}
+
+#[test]
+fn a_row_that_says_something_else_than_what_runs_is_corrected_and_said_once() {
+    let (pmctl, upstream) = (Pmctl::new(), Upstream::saying("hello"));
+    pmctl.write_config("[server]\nsync_interval = \"1s\"\n");
+    pmctl.add("web", free_port(), &upstream.url());
+    let server = pmctl.serve();
+    let mut database = Database::open(&pmctl);
+    database.run("UPDATE runtime SET actual = 'failed'");
+    database.close();
+    wait_until("the right row", || match pmctl.rows()["web"].1.as_str() {
+        "running" => Ok(()),
+        other => Err(other.to_owned()),
+    });
+    let events = pmctl.json(&["events", "-n", "100"]);
+    let events = events["events"].as_array().expect("events");
+    let of: Vec<&Value> = events.iter().filter(|e| e["action"] == "repaired").collect();
+    assert_eq!((of.len(), &of[0]["subject"]), (1, &"web".into()), "{events:#?}");
+    assert!(of[0]["detail"].as_str().is_some_and(|d| d.contains("said failed")), "{of:#?}");
+    server.stop();
 }

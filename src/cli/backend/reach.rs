@@ -99,6 +99,15 @@ impl Nobody {
             }
         }
     }
+
+    /// What the caller is told whose command needs a server; `needed` says so where none was named.
+    fn lacking(self, database: &Location, needed: Message) -> Message {
+        match self {
+            Self::Here => needed,
+            Self::NotPmctl { url, .. } if url == DEFAULT_URL => needed,
+            named => named.refusal(database),
+        }
+    }
 }
 
 /// The settings, seen as ways to a server.
@@ -113,14 +122,16 @@ impl<'a> Reach<'a> {
         Ok(Self { settings, location })
     }
 
-    /// The server, and nobody else. May wait up to `--timeout` for one that is starting or leaving.
-    pub(in crate::cli) async fn server(&self) -> Result<Box<Client>, Fault> {
+    /// The server, and nobody else: `needed` says that one is. May wait up to `--timeout` for one that
+    /// is starting or leaving.
+    pub(in crate::cli) async fn server(&self, needed: Message) -> Result<Box<Client>, Fault> {
         let deadline = Instant::now() + self.settings.timeout;
         loop {
             let why = match self.find().await? {
                 Found::Server(client) => return Ok(client),
                 Found::Nobody(why) => {
-                    return Err(Fault::new(FaultKind::Unavailable, why.refusal(&self.location)));
+                    let message = why.lacking(&self.location, needed);
+                    return Err(Fault::new(FaultKind::Unavailable, message));
                 }
                 Found::Busy(_, why) | Found::Silent(why) => why,
             };

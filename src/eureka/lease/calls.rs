@@ -96,7 +96,8 @@ pub trait RegistryCalls: Send + Sync {
     ) -> BoxFuture<'a, Result<Answered, CallError>>;
 
     /// Takes an instance back; one that is not there counts as taken back. With `hurry` every server
-    /// of the registry is asked at once and the first that did it counts.
+    /// of the registry is asked at once and the first that did it counts; if none did, it is taken back
+    /// only where none of them has it.
     fn cancel<'a>(
         &'a self,
         app: &'a str,

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, select_ok};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, redirect};
 use rustls::crypto::ring;
@@ -161,6 +162,8 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, ClientError> {
 /// One server of a registry.
 struct Server {
     url: String,
+    /// The same, read once; `Err` says why it cannot be.
+    base: Result<url::Url, String>,
     credentials: Option<Credentials>,
     /// When it failed last.
     failed: Mutex<Option<Instant>>,
@@ -168,7 +171,12 @@ struct Server {
 
 impl Server {
     fn new(url: String, credentials: Option<Credentials>) -> Self {
-        Self { url, credentials, failed: Mutex::default() }
+        let base = match url::Url::parse(&url) {
+            Ok(base) if base.cannot_be_a_base() => Err("it has no path".to_owned()),
+            Ok(base) => Ok(base),
+            Err(error) => Err(error.to_string()),
+        };
+        Self { url, base, credentials, failed: Mutex::default() }
     }
 
     fn configured(url: &RegistryUrl) -> Self {
@@ -213,12 +221,13 @@ impl HttpRegistry {
     }
 
     fn request(&self, server: &Server, ask: &Ask<'_>) -> Result<RequestBuilder, CallError> {
-        let broken = |reason: String| CallError::Unreachable { url: server.url.clone(), reason };
-        let mut url = url::Url::parse(&server.url).map_err(|error| broken(error.to_string()))?;
-        match url.path_segments_mut() {
+        let mut url = server.base.clone().map_err(|reason| {
+            let url = server.url.clone();
+            CallError::Unreachable { url, reason }
+        })?;
+        if let Ok(mut segments) = url.path_segments_mut() {
             // A segment is encoded as such, whatever stands in it.
-            Ok(mut segments) => drop(segments.pop_if_empty().extend(ask.path)),
-            Err(()) => return Err(broken("it has no path".to_owned())),
+            segments.pop_if_empty().extend(ask.path);
         }
         if !ask.query.is_empty() {
             url.query_pairs_mut().extend_pairs(ask.query);
@@ -249,7 +258,8 @@ impl HttpRegistry {
         let (url, status) = (server.url.clone(), response.status());
         match status {
             _ if status.is_success() => Ok(response),
-            StatusCode::NOT_FOUND => Err(CallError::NotFound { url }),
+            // To an announcement it says that no registry is there.
+            StatusCode::NOT_FOUND if ask.method != Method::POST => Err(CallError::NotFound { url }),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 Err(CallError::Refused { url, status: status.as_u16() })
             }
@@ -268,8 +278,7 @@ impl HttpRegistry {
         let first = self.preferred.load(Ordering::Relaxed);
         let mut order: Vec<usize> = (0..count).map(|n| (first + n) % count).collect();
         order.sort_by_key(|at| self.servers[*at].is_quarantined(now));
-        let mut failure =
-            CallError::Unreachable { url: String::new(), reason: "it has no server".to_owned() };
+        let mut failure = none_asked();
         for at in order.into_iter().take(MOST_TRIES) {
             let server = &self.servers[at];
             let result = match self.send(server, &ask).await {
@@ -345,22 +354,34 @@ impl RegistryCalls for HttpRegistry {
     ) -> BoxFuture<'a, Result<Answered, CallError>> {
         async move {
             let path = ["apps", app, id];
-            let gone = |result: Result<Answered, CallError>| match result {
-                Err(CallError::NotFound { url }) => Ok(Answered { registry: url }),
-                other => other,
-            };
             if !hurry || self.servers.len() < 2 {
-                return gone(self.tell(Ask::new(Method::DELETE, &path)).await);
+                return match self.tell(Ask::new(Method::DELETE, &path)).await {
+                    Err(CallError::NotFound { url }) => Ok(Answered { registry: url }),
+                    other => other,
+                };
             }
             let one = |server| {
                 let path = &path;
                 async move {
                     let answer = self.send(server, &Ask::new(Method::DELETE, path)).await;
-                    gone(answer.map(|_| Answered { registry: server.url.clone() }))
+                    answer.map(|_| Answered { registry: server.url.clone() })
                 }
-                .boxed()
             };
-            select_ok(self.servers.iter().map(one)).await.map(|(answered, _)| answered)
+            // A server that does not have it may never have heard of it: it does not speak for those
+            // that did not answer.
+            let mut answers: FuturesUnordered<_> = self.servers.iter().map(one).collect();
+            let (mut lacks, mut failure) = (None, None);
+            while let Some(answer) = answers.next().await {
+                match answer {
+                    Ok(answered) => return Ok(answered),
+                    Err(CallError::NotFound { url }) => lacks = Some(Answered { registry: url }),
+                    Err(error) => failure = Some(error),
+                }
+            }
+            match (failure, lacks) {
+                (None, Some(lacks)) => Ok(lacks),
+                (failure, _) => Err(failure.unwrap_or_else(none_asked)),
+            }
         }
         .boxed()
     }
@@ -408,6 +429,10 @@ impl RegistryCalls for HttpRegistry {
     fn delta(&self) -> BoxFuture<'_, Result<Applications, CallError>> {
         async { Ok(self.list(&["apps", "delta"]).await?.0) }.boxed()
     }
+}
+
+fn none_asked() -> CallError {
+    CallError::Unreachable { url: String::new(), reason: "it has no server".to_owned() }
 }
 
 async fn body(server: &Server, mut response: Response) -> Result<Vec<u8>, CallError> {

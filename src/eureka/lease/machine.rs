@@ -187,18 +187,18 @@ impl Lease {
         is_news
     }
 
-    /// Has it announced again although it was told already, because the registry shows another
+    /// Has it announced again soon although it was told already, because the registry shows another
     /// status.
     pub fn tell_again(&mut self, now: Instant) {
         if let Standing::Told(..) = self.standing {
             self.standing = Standing::Lost;
-            self.next = now;
+            self.check(now);
         }
     }
 
-    /// Has it renewed now, because the registry does not list it.
+    /// Has it renewed soon, because the registry does not list it.
     pub fn check(&mut self, now: Instant) {
-        self.next = self.next.min(now);
+        self.next = self.next.min(self.schedule.soon(now));
     }
 
     /// What the registry was told it is; `None` where it was not told or lost it.

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 /// The first pause after a failure; it doubles with each further one.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
+/// What is looked at soon is looked at within this.
+const SOON: Duration = Duration::from_secs(10);
+
 /// The moments of one lease's renewals: `start + phase + n × interval`. The phases of leases with
 /// consecutive keys divide the interval as evenly as can be, however many there are (multiples of
 /// the golden ratio).
@@ -38,6 +41,13 @@ impl Schedule {
         let into = past.as_nanos() - whole * self.interval.as_nanos();
         let left = self.interval - Duration::from_nanos(u64::try_from(into).unwrap_or(0));
         now + left
+    }
+
+    /// A moment soon after `now`: as the renewals are spread over the interval, those of many leases are
+    /// spread over 10 s, or over the interval if that is less.
+    pub fn soon(&self, now: Instant) -> Instant {
+        let share = self.phase.as_secs_f64() / self.interval.as_secs_f64();
+        now + SOON.min(self.interval).mul_f64(share)
     }
 
     /// When to try again after the `failures`th failure in a row at `now`: the pause doubles up to
@@ -74,15 +84,17 @@ mod tests {
 
     #[test]
     fn a_thousand_leases_never_renew_in_one_tick() {
-        let start = Instant::now();
-        let mut slots = vec![0; 300];
+        let now = Instant::now();
+        let (mut usual, mut soon) = (vec![0; 300], vec![0; 100]);
         for key in 4_001..5_001 {
-            let next = Schedule::new(start, INTERVAL, key).next(start + INTERVAL);
-            let at = next - start - INTERVAL;
-            slots[usize::try_from(at.as_millis() / 100).unwrap().min(299)] += 1;
+            let schedule = Schedule::new(now, INTERVAL, key);
+            let slot = |at: Instant| usize::try_from((at - now).as_millis() / 100).unwrap();
+            usual[slot(schedule.next(now + INTERVAL) - INTERVAL).min(299)] += 1;
+            soon[slot(schedule.soon(now))] += 1;
         }
-        // 2 % of them are 20; evenly it would be 3.3.
-        assert!(slots.iter().all(|count| *count <= 6), "{slots:?}");
+        // 2 % of them are 20; evenly it would be 3.3 and 10.
+        assert!(usual.iter().all(|count| *count <= 6), "{usual:?}");
+        assert!(soon.iter().all(|count| *count <= 14), "{soon:?}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Tolerant where the readers of `EurekaJacksonCodec.java` are, and a little more: numbers and truth
 //! values may be strings, a list of one may stand without its brackets, nothing may be null.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
@@ -43,15 +44,18 @@ pub(super) fn fields_of(
             _ => return Err(wrong()),
         },
     };
-    map(found).ok_or_else(wrong)
+    match found {
+        Value::Object(fields) => Ok(fields),
+        other => map(&other).map(Cow::into_owned).ok_or_else(wrong),
+    }
 }
 
 /// An object, or what an empty element or a null reads as.
-fn map(value: Value) -> Option<Map<String, Value>> {
+fn map(value: &Value) -> Option<Cow<'_, Map<String, Value>>> {
     match value {
-        Value::Object(fields) => Some(fields),
-        Value::Null => Some(Map::new()),
-        Value::String(text) if text.trim().is_empty() => Some(Map::new()),
+        Value::Object(fields) => Some(Cow::Borrowed(fields)),
+        Value::Null => Some(Cow::default()),
+        Value::String(text) if text.trim().is_empty() => Some(Cow::default()),
         _ => None,
     }
 }
@@ -78,9 +82,9 @@ pub(super) fn applications(fields: &Map<String, Value>) -> Result<Applications, 
     )]);
     let hash = either("apps__hashcode", "apps_hashcode").unwrap_or_default();
     let hash = Map::from_iter([("hash".to_owned(), hash)]);
-    let read = list(fields.get("application")).into_iter().map(|value| {
-        application(&map(value.clone()).ok_or_else(|| wrong("application", "an object"))?)
-    });
+    let read = list(fields.get("application"))
+        .into_iter()
+        .map(|value| application(&*map(value).ok_or_else(|| wrong("application", "an object"))?));
     Ok(Applications {
         version: Fields(&version).integer("version")?.unwrap_or(-1),
         hash_code: Fields(&hash).text("hash")?.unwrap_or_default(),
@@ -91,7 +95,7 @@ pub(super) fn applications(fields: &Map<String, Value>) -> Result<Applications, 
 pub(super) fn application(fields: &Map<String, Value>) -> Result<Application, WireError> {
     let read = list(fields.get("instance"))
         .into_iter()
-        .map(|value| instance(&map(value.clone()).ok_or_else(|| wrong("instance", "an object"))?));
+        .map(|value| instance(&*map(value).ok_or_else(|| wrong("instance", "an object"))?));
     Ok(Application {
         name: Fields(fields).text("name")?.unwrap_or_default(),
         instances: read.collect::<Result<_, _>>()?,
@@ -199,10 +203,10 @@ impl Fields<'_> {
     }
 
     /// The object under `name`; `None` where there is none.
-    fn object(&self, name: &str) -> Result<Option<Map<String, Value>>, WireError> {
+    fn object(&self, name: &str) -> Result<Option<Cow<'_, Map<String, Value>>>, WireError> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => map(value.clone()).map(Some).ok_or_else(|| wrong(name, "an object")),
+            Some(value) => map(value).map(Some).ok_or_else(|| wrong(name, "an object")),
         }
     }
 
@@ -210,8 +214,8 @@ impl Fields<'_> {
         // A bare number is what an element without attributes reads as.
         let fields = match self.0.get(name) {
             None | Some(Value::Null) => return Ok(default),
-            Some(Value::Object(fields)) => fields.clone(),
-            Some(bare) => Map::from_iter([(TEXT.to_owned(), bare.clone())]),
+            Some(Value::Object(fields)) => Cow::Borrowed(fields),
+            Some(bare) => Cow::Owned(Map::from_iter([(TEXT.to_owned(), bare.clone())])),
         };
         let read = Fields(&fields);
         let number = read.integer(TEXT).map_err(|_| wrong(name, "a port"))?;
@@ -264,7 +268,7 @@ impl Fields<'_> {
     fn metadata(&self, name: &str) -> Result<BTreeMap<String, String>, WireError> {
         let Some(fields) = self.object(name)? else { return Ok(BTreeMap::new()) };
         let mut all = BTreeMap::new();
-        for (key, value) in &fields {
+        for (key, value) in fields.iter() {
             let is_java = key == CLASS || (key == "class" && value == EMPTY_MAP);
             if is_java || value.is_null() {
                 continue;

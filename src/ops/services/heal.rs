@@ -3,23 +3,26 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::host::{self, BindFailure};
-use crate::model::{Actor, Actual, Desired, Fault, Port, Selection, Service, ServiceId};
-use crate::ops::context::Ops;
+use crate::model::{
+    Actor, Actual, Desired, EventAction, Fault, Port, Selection, Service, ServiceId,
+};
+use crate::ops::context::{Ops, done};
 use crate::ops::faults::store_fault;
 use crate::ops::live::Live;
+use crate::text;
 
 impl Ops {
     /// One pass inside a live server: starts what is wanted and can be started, stops what is not
-    /// wanted, corrects rows that say something else than what runs. Returns how many services it
-    /// touched. What still cannot be started is left as it is and makes no event.
+    /// wanted, corrects rows that say something else than what runs, announces what should be
+    /// announced. Returns how many services it started, stopped or corrected. What still cannot be started is left as it is and makes no event.
     pub async fn heal_services(&self, by: &Actor) -> Result<usize, Fault> {
         let Some(live) = self.live() else { return Ok(0) };
         let mut healed = 0;
         for service in self.select(&Selection::All).await? {
-            if is_in_line(&service, live.as_ref()) {
-                continue;
+            if !is_in_line(&service, live.as_ref()) {
+                healed += usize::from(self.heal_service(service.id, by).await?.is_some());
             }
-            healed += usize::from(self.heal_service(service.id, by).await?.is_some());
+            self.heal_lease(&service).await?;
         }
         Ok(healed)
     }
@@ -72,8 +75,11 @@ impl Ops {
                 };
                 let store = self.store()?;
                 let row = [(service.id, actual, None)];
-                let node = Some(live.node_id());
-                store.set_actual(node, &row, self.now(), Vec::new()).await.map_err(store_fault)?;
+                let (node, now) = (Some(live.node_id()), self.now());
+                let detail = text::ops::event_row_corrected(service.actual, actual);
+                let event = done(now, EventAction::Repaired, &service.name, by, detail);
+                store.set_actual(node, &row, now, vec![event]).await.map_err(store_fault)?;
+                self.events_appended().await;
                 Ok(true)
             }
         }

@@ -10,8 +10,11 @@ use crate::eureka::{Answer, InstanceStatus, Lease, Schedule, Step, Verdict};
 use crate::model::{Heartbeat, HeartbeatCall, Registration, ServiceId, Timestamp};
 use crate::text::Message;
 
-/// Calls kept in memory while the database does not take them.
+/// Calls, and events, kept in memory while the database does not take them.
 const MOST_PENDING: usize = 10_000;
+
+/// Between two looks whether what an earlier entry left is taken out.
+const AFTER_RELEASE: Duration = Duration::from_millis(100);
 
 /// A registration as written down.
 #[derive(Clone, Debug)]
@@ -53,8 +56,10 @@ pub(super) struct Entry {
     pub(super) failure: Option<Message>,
     pub(super) latency: Option<Duration>,
     pub(super) registry: Option<String>,
-    /// What the registry showed last: its status, and what was set over it.
-    pub(super) shown: Option<(InstanceStatus, InstanceStatus)>,
+    /// The status that the registry showed last.
+    pub(super) shown: Option<InstanceStatus>,
+    /// What somebody set over it, as the registry showed it last.
+    pub(super) set_over: InstanceStatus,
     /// When the registry was last told something new.
     pub(super) told_at: Option<Instant>,
     queued: Option<Instant>,
@@ -88,7 +93,7 @@ impl Entry {
     }
 
     /// Whether calls about it fail now.
-    pub(super) fn is_failing(&self) -> bool {
+    fn is_failing(&self) -> bool {
         match &self.stage {
             Stage::Leased { lease, .. } => lease.failures() > 0,
             Stage::Waiting(_) | Stage::Preparing => self.unprepared > 0,
@@ -153,8 +158,11 @@ pub(super) struct Orphan {
 pub(super) struct Book {
     entries: HashMap<ServiceId, Entry>,
     queue: BTreeSet<(Instant, ServiceId)>,
+    failing: BTreeSet<ServiceId>,
     pub(super) orphans: Vec<Orphan>,
     pub(super) history: Vec<(ServiceId, Heartbeat)>,
+    /// There is more in it than renewals that went through.
+    pub(super) has_news: bool,
     pub(super) is_closed: bool,
     generations: u64,
 }
@@ -200,11 +208,12 @@ impl Book {
             latency: None,
             registry: None,
             shown: None,
+            set_over: InstanceStatus::Unknown,
             told_at: None,
             queued: None,
         };
         self.entries.insert(id, entry);
-        self.requeue(id);
+        self.settle(id);
         true
     }
 
@@ -215,7 +224,7 @@ impl Book {
         change: impl FnOnce(&mut Entry) -> T,
     ) -> Option<T> {
         let changed = change(self.entries.get_mut(&id)?);
-        self.requeue(id);
+        self.settle(id);
         Some(changed)
     }
 
@@ -231,8 +240,13 @@ impl Book {
         self.change(id, change).unwrap_or(false)
     }
 
-    fn requeue(&mut self, id: ServiceId) {
+    /// Takes note of when an entry is due and whether its calls fail, after any change of it.
+    fn settle(&mut self, id: ServiceId) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
+        match entry.is_failing() {
+            true => self.failing.insert(id),
+            false => self.failing.remove(&id),
+        };
         let due = entry.due();
         if entry.queued == due {
             return;
@@ -251,6 +265,7 @@ impl Book {
         if let Some(old) = entry.queued {
             self.queue.remove(&(old, id));
         }
+        self.failing.remove(&id);
         Some(entry)
     }
 
@@ -274,7 +289,14 @@ impl Book {
                 continue;
             };
             let generation = entry.generation;
+            let is_being_released = |orphan: &Orphan| {
+                orphan.next.is_none() && orphan.written.registration.service_id == id
+            };
             match &mut entry.stage {
+                // A call that takes away what its last life left might arrive after its announcement.
+                Stage::Waiting(at) if self.orphans.iter().any(is_being_released) => {
+                    *at = now + AFTER_RELEASE;
+                }
                 Stage::Waiting(_) => {
                     let wanted = entry.wanted.clone();
                     due.prepare.push(ToPrepare { wanted, generation });
@@ -288,7 +310,7 @@ impl Book {
                 }
                 Stage::Preparing | Stage::Refused(_) => {}
             }
-            self.requeue(id);
+            self.settle(id);
         }
         due
     }
@@ -321,7 +343,7 @@ impl Book {
                 entry.stage = Stage::Waiting(entry.schedule.retry(now, entry.unprepared));
             }
         }
-        self.requeue(id);
+        self.settle(id);
         None
     }
 
@@ -348,7 +370,7 @@ impl Book {
                 entry.shown = None;
             }
         }
-        self.requeue(call.id);
+        self.settle(call.id);
         Some(verdict)
     }
 
@@ -361,17 +383,29 @@ impl Book {
         latency_ms: u64,
         at: Timestamp,
     ) {
-        if self.history.len() >= MOST_PENDING {
-            self.history.drain(..MOST_PENDING / 2);
-        }
+        self.has_news |= call != HeartbeatCall::Renew || failure.is_some();
         self.history.push((id, Heartbeat { at, call, failure, latency_ms }));
+        keep_newest(&mut self.history);
+    }
+
+    /// Keeps calls that could not be written, older than those that are kept already.
+    pub(super) fn note_again(&mut self, mut calls: Vec<(ServiceId, Heartbeat)>) {
+        calls.append(&mut self.history);
+        self.history = calls;
+        keep_newest(&mut self.history);
     }
 
     /// Entries about which calls fail, and why the first of them does.
     pub(super) fn failing(&self) -> (usize, Option<Message>) {
-        let mut failing = self.entries.values().filter(|entry| entry.is_failing());
-        let Some(first) = failing.next() else { return (0, None) };
-        (1 + failing.count(), first.failure.clone())
+        let first = self.failing.first().and_then(|id| self.entries.get(id));
+        (self.failing.len(), first.and_then(|entry| entry.failure.clone()))
+    }
+}
+
+/// Half of them go at once, so that it is not done for each that comes.
+pub(super) fn keep_newest<T>(pending: &mut Vec<T>) {
+    if pending.len() > MOST_PENDING {
+        pending.drain(..pending.len() - MOST_PENDING / 2);
     }
 }
 

@@ -25,6 +25,10 @@ const MOST_CALLS: usize = 64;
 /// Between two writes of the history.
 const FLUSH: Duration = Duration::from_secs(1);
 
+/// The same while there are only renewals that went through: a server that idles is to leave the disk
+/// alone.
+const LAZY_FLUSH: Duration = Duration::from_secs(5);
+
 /// Calls kept of each service.
 const KEPT: u32 = 100;
 
@@ -43,7 +47,7 @@ impl Heartbeats {
         let Some(plan) = &self.plan else { return };
         health.mark_changed();
         let mut works: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
-        let mut flushed = Instant::now();
+        let (mut flushed, mut writing) = (Instant::now(), None::<BoxFuture<'_, ()>>);
         loop {
             let now = Instant::now();
             let room = MOST_CALLS.saturating_sub(works.len());
@@ -59,32 +63,32 @@ impl Heartbeats {
             if !due.prepare.is_empty() {
                 works.push(self.prepare(plan, due.prepare).boxed());
             }
-            let has_news = self.has_news();
-            if has_news && now >= flushed + FLUSH {
-                flushed = now;
-                works.push(self.flush(ops).boxed());
+            let write_at = self.pause().filter(|_| writing.is_none()).map(|pause| flushed + pause);
+            if write_at.is_some_and(|at| now >= at) {
+                writing = Some(self.flush(ops).boxed());
             }
             if is_closed && works.is_empty() {
                 break;
             }
             let mut until = if room > 0 { next.unwrap_or(now + REST) } else { now + REST };
-            if has_news {
-                until = until.min(flushed + FLUSH);
+            if let Some(at) = write_at.filter(|at| *at > now) {
+                until = until.min(at);
             }
             let rest = pin!(tokio::time::sleep_until(until.into()));
             tokio::select! {
                 biased;
                 () = self.drop_calls.cancelled() => break,
                 _ = works.next(), if !works.is_empty() => {}
+                () = ended(&mut writing) => (flushed, writing) = (Instant::now(), None),
                 () = self.wake.notified() => {}
-                changed = heard(&mut health) => match changed {
-                    true => self.heed_health(&is_unhealthy),
-                    false => std::future::pending().await,
-                },
+                () = heard(&mut health) => self.heed_health(&is_unhealthy),
                 () = rest => {}
             }
         }
         drop(works);
+        if let Some(writing) = writing {
+            writing.await;
+        }
         self.flush(ops).await;
     }
 
@@ -145,7 +149,7 @@ impl Heartbeats {
             }
         }
         self.forget_rows(plan, &unwanted.iter().map(|w| w.row).collect::<Vec<_>>()).await;
-        self.after_a_change();
+        self.after_a_change(false);
     }
 
     /// One call and what it makes of its lease.
@@ -171,7 +175,7 @@ impl Heartbeats {
             let detail = text::lease::event_lease_returned(id);
             self.say(event(EventAction::LeaseHealed, service, Outcome::Ok, detail));
         }
-        self.after_a_change();
+        self.after_a_change(answer != Answer::Failed);
     }
 
     /// Tries once more to take out what could not be taken out.
@@ -186,7 +190,9 @@ impl Heartbeats {
                 Some(_) | None => Ok(()),
             }
         };
-        match result.await {
+        let result = result.await;
+        let was_answered = result.is_ok();
+        match result {
             Ok(()) => {
                 let row = orphan.written.row;
                 // Unless it was announced again meanwhile, under the same row.
@@ -211,7 +217,7 @@ impl Heartbeats {
                 }
             }
         }
-        self.after_a_change();
+        self.after_a_change(was_answered);
     }
 
     pub(super) async fn forget_rows(&self, plan: &Plan, rows: &[i64]) {
@@ -223,11 +229,17 @@ impl Heartbeats {
         }
     }
 
-    /// Says on its edge that calls fail or go through again, and tells who waits.
-    pub(super) fn after_a_change(&self) {
-        let (count, why) = self.book().failing();
+    /// Says on its edge that calls fail or go through again, and tells who waits. That nothing fails
+    /// any more shows that the registry answers only where it just did (`was_answered`).
+    fn after_a_change(&self, was_answered: bool) {
+        let (why, is_left) = {
+            let book = self.book();
+            (book.failing().1, !book.orphans.is_empty())
+        };
         let mut outage = self.outage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let was_failing = std::mem::replace(&mut *outage, count > 0);
+        let was_failing = *outage;
+        *outage = why.is_some() || (was_failing && (is_left || !was_answered));
+        let is_failing = *outage;
         drop(outage);
         match (was_failing, why) {
             (false, Some(reason)) => {
@@ -235,7 +247,7 @@ impl Heartbeats {
                 let detail = text::lease::event_registry_failing(reason);
                 self.say(event(EventAction::RegistryFailing, "eureka", Outcome::Failed, detail));
             }
-            (true, None) => {
+            (true, None) if !is_failing => {
                 tracing::info!("the registry answers again");
                 let detail = text::lease::event_registry_back();
                 self.say(event(EventAction::RegistryBack, "eureka", Outcome::Ok, detail));
@@ -245,17 +257,28 @@ impl Heartbeats {
         self.ended.notify_waiters();
     }
 
-    fn has_news(&self) -> bool {
+    /// How long after the last write there is to be another; `None`: there is nothing to write.
+    fn pause(&self) -> Option<Duration> {
         // One lock after the other, never both: others take them in the other order.
         let has_events =
             !self.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_empty();
-        has_events || !self.book().history.is_empty()
+        let book = self.book();
+        match book.history.is_empty() {
+            true => has_events.then_some(FLUSH),
+            false if has_events || book.has_news => Some(FLUSH),
+            false => Some(LAZY_FLUSH),
+        }
     }
 
-    /// Writes history and events. What the database does not take now it is given again.
+    /// Writes history and events. What the database does not take now it is given again, up to a
+    /// bound.
     pub(in crate::serve) async fn flush(&self, ops: &Ops) {
         let Some(plan) = &self.plan else { return };
-        let calls = std::mem::take(&mut self.book().history);
+        let calls = {
+            let mut book = self.book();
+            book.has_news = false;
+            std::mem::take(&mut book.history)
+        };
         let events = {
             let mut events = self.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             std::mem::take(&mut *events)
@@ -263,12 +286,16 @@ impl Heartbeats {
         if !calls.is_empty()
             && let Err(error) = plan.store.append_heartbeats(&calls, KEPT).await
         {
-            tracing::debug!(%error, "heartbeats are missing in the history");
+            tracing::debug!(%error, "heartbeats are written later");
+            self.book().note_again(calls);
         }
         if !events.is_empty() {
-            match plan.store.append_events(events).await {
+            match plan.store.append_events(events.clone()).await {
                 Ok(()) => ops.events_appended().await,
-                Err(error) => tracing::warn!(%error, "events of leases are missing"),
+                Err(error) => {
+                    tracing::debug!(%error, "events of leases are written later");
+                    self.say_again(events);
+                }
             }
         }
     }
@@ -285,9 +312,19 @@ pub(super) fn event(
     NewEvent { at, action, subject, actor, outcome, detail: Some(detail) }
 }
 
-/// The next change of anybody's health; false once there can be none.
-async fn heard(health: &mut watch::Receiver<u64>) -> bool {
-    health.changed().await.is_ok()
+/// The next change of anybody's health; never, once there can be none.
+async fn heard(health: &mut watch::Receiver<u64>) {
+    if health.changed().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// The end of what is being done; never, where that is nothing.
+async fn ended(work: &mut Option<BoxFuture<'_, ()>>) {
+    match work {
+        Some(work) => work.await,
+        None => std::future::pending().await,
+    }
 }
 
 fn due_orphans(orphans: &mut [Orphan], now: Instant) -> Vec<Orphan> {

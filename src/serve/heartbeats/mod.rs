@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use self::book::{Book, Entry, Stage};
+use self::book::{Book, Entry, Stage, keep_newest};
 pub(super) use self::leave::Left;
 pub(super) use self::plan::Plan;
 use self::plan::Wanted;
@@ -82,6 +82,14 @@ impl Heartbeats {
 
     fn say(&self, event: NewEvent) {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+    }
+
+    /// Keeps events that could not be written, older than those that are kept already.
+    fn say_again(&self, mut events: Vec<NewEvent>) {
+        let mut newer = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.append(&mut newer);
+        keep_newest(&mut events);
+        *newer = events;
     }
 
     /// Announces a service that runs, unless it is not to be.
@@ -205,11 +213,9 @@ fn fill(view: &mut HeartbeatView, entry: &Entry, now: Instant) {
         (None, _, _, true) => Some(text::lease::lease_unhealthy()),
         (None, ..) => None,
     };
-    if let Some((status, set_over)) = entry.shown {
-        view.status = Some(status.as_str().to_owned());
-        let is_set = set_over != InstanceStatus::Unknown;
-        view.override_status = is_set.then(|| set_over.as_str().to_owned());
-    }
+    view.status = entry.shown.map(|status| status.as_str().to_owned());
+    let is_set = entry.set_over != InstanceStatus::Unknown;
+    view.override_status = is_set.then(|| entry.set_over.as_str().to_owned());
     match &entry.stage {
         Stage::Leased { written, lease, sent } => {
             view.instance_id = sent.then(|| written.registration.instance_id.clone());

@@ -65,8 +65,16 @@ impl Heartbeats {
         }
         let mut presence = self.presence.lock().await;
         let fetched: Result<(), CallError> = async {
-            if presence.is_whole && presence.apply(&plan.registry.delta().await?) {
-                return Ok(());
+            if presence.is_whole {
+                match plan.registry.delta().await {
+                    Ok(delta) if presence.apply(&delta) => return Ok(()),
+                    Ok(_) => {}
+                    Err(error @ (CallError::Unreachable { .. } | CallError::Silent { .. })) => {
+                        return Err(error);
+                    }
+                    // A registry may have none (`disableDelta`).
+                    Err(error) => tracing::debug!(%error, "no delta"),
+                }
             }
             presence.replace(&plan.registry.applications().await?.0);
             Ok(())
@@ -102,8 +110,8 @@ impl Heartbeats {
                     }
                     return;
                 };
-                let before = entry.shown.map_or(InstanceStatus::Unknown, |(_, over)| over);
-                entry.shown = Some((status, set_over));
+                let before = std::mem::replace(&mut entry.set_over, set_over);
+                entry.shown = Some(status);
                 let is_set = set_over != InstanceStatus::Unknown;
                 if before != set_over {
                     let detail = match is_set {

@@ -11,7 +11,9 @@ use tokio::sync::{RwLock, watch};
 
 use super::*;
 use crate::config::EurekaSettings;
-use crate::eureka::{Answered, Applications, CallError, Instance, NodeMark, RegistryCalls};
+use crate::eureka::{
+    Answered, Application, Applications, CallError, Instance, NodeMark, RegistryCalls,
+};
 use crate::model::{
     Actual, Desired, InstanceIdPattern, NodeName, Port, ProcessIdentity, RegistryUrl, ServerState,
     ServerView, Target, Timestamp, UpstreamTls,
@@ -61,7 +63,12 @@ impl RegistryCalls for Made {
     ) -> BoxFuture<'a, Result<Answered, CallError>> {
         async move {
             let answered = self.call("register", &instance.instance_id).await?;
-            self.listed.lock().unwrap().insert(instance.instance_id.clone(), instance.clone());
+            let mut listed = self.listed.lock().unwrap();
+            // What an operator set over it outlives its announcement.
+            let before = listed.get(&instance.instance_id).map(|known| known.overridden_status);
+            let overridden_status = before.unwrap_or(instance.overridden_status);
+            let instance = Instance { overridden_status, ..instance.clone() };
+            listed.insert(instance.instance_id.clone(), instance);
             Ok(answered)
         }
         .boxed()
@@ -119,7 +126,12 @@ impl RegistryCalls for Made {
     }
 
     fn applications(&self) -> BoxFuture<'_, Result<(Applications, Answered), CallError>> {
-        async { Ok((Applications::default(), Answered::default())) }.boxed()
+        async {
+            let instances = self.listed.lock().unwrap().values().cloned().collect();
+            let applications = vec![Application { name: String::new(), instances }];
+            Ok((Applications { applications, ..Applications::default() }, Answered::default()))
+        }
+        .boxed()
     }
 
     fn delta(&self) -> BoxFuture<'_, Result<Applications, CallError>> {
@@ -227,6 +239,12 @@ impl Kit {
     async fn rows(&self) -> BTreeSet<String> {
         let rows = self.store.registrations(&self.node).await.unwrap();
         rows.into_iter().map(|row| row.registration.instance_id).collect()
+    }
+
+    /// Which events of these were written down.
+    async fn events(&self, which: &str) -> Vec<String> {
+        let events = self.store.events(1_000, None).await.unwrap();
+        events.into_iter().map(|event| event.action).filter(|a| a.starts_with(which)).collect()
     }
 
     async fn end(&self) -> Vec<Left> {
@@ -384,4 +402,64 @@ async fn an_instance_of_somebody_else_is_not_taken_over() {
     })
     .await;
     assert_eq!(kit.made.listed.lock().unwrap().get("s1"), Some(&theirs));
+}
+
+#[tokio::test]
+async fn a_registry_is_back_only_once_it_answered() {
+    let kit = Kit::new().await;
+    kit.heartbeats.announce(&service(1));
+    kit.driven(async {
+        kit.until("announced", || kit.made.ids().len() == 1).await;
+        kit.made.is_down.store(true, Ordering::SeqCst);
+        kit.until("failing", || !kit.heartbeats.attention().is_empty()).await;
+        // Nothing that is to be renewed fails any more, and the registry is no better for it.
+        kit.heartbeats.withdraw(&[ServiceId(1)]).await;
+        let before = kit.made.count("get");
+        kit.until("another try", || kit.made.count("get") > before + 1).await;
+        kit.end().await;
+    })
+    .await;
+    assert_eq!(kit.events("registry-").await, ["registry-failing"]);
+}
+
+#[tokio::test]
+async fn what_an_operator_set_is_an_event_once_however_often_it_is_announced() {
+    let kit = Kit::new().await;
+    kit.heartbeats.announce(&service(1));
+    kit.driven(async {
+        kit.until("announced", || kit.made.status("s1") == Some(InstanceStatus::Up)).await;
+        let set = |status| {
+            let mut listed = kit.made.listed.lock().unwrap();
+            listed.get_mut("s1").unwrap().overridden_status = status;
+        };
+        set(InstanceStatus::OutOfService);
+        kit.heartbeats.synchronise().await;
+        kit.heartbeats.set_draining(ServiceId(1), true);
+        assert_eq!(kit.heartbeats.told(ServiceId(1)).await, Ok(true));
+        kit.heartbeats.synchronise().await;
+        let shown = kit.heartbeats.view(&service(1)).override_status;
+        assert_eq!(shown.as_deref(), Some("OUT_OF_SERVICE"));
+        set(InstanceStatus::Unknown);
+        kit.heartbeats.synchronise().await;
+        kit.heartbeats.synchronise().await;
+        kit.end().await;
+    })
+    .await;
+    assert_eq!(kit.events("lease-override").await.len(), 2, "set, and gone");
+}
+
+#[tokio::test]
+async fn without_anybody_to_look_at_health_the_driver_goes_on() {
+    let mut kit = Kit::new().await;
+    kit.heartbeats.announce(&service(1));
+    let (health, heard) = (std::mem::take(&mut kit.health), watch::Sender::new(0).subscribe());
+    drop(health);
+    let drive = kit.heartbeats.drive(&kit.ops, heard, |_| false);
+    let work = async {
+        kit.until("announced", || kit.made.ids().len() == 1).await;
+        kit.end().await
+    };
+    let both = async { tokio::join!(drive, work) };
+    tokio::time::timeout(2 * SOON, both).await.expect("it takes too long");
+    assert!(kit.made.ids().is_empty());
 }

@@ -57,9 +57,11 @@ async fn what_may_stand_in_a_registry_outlives_its_service_and_is_forgotten_once
 }
 
 #[tokio::test]
-async fn the_newest_heartbeats_of_each_service_are_kept() {
+async fn the_newest_heartbeats_of_each_service_are_kept_as_long_as_it_is_registered() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _lock) = own(&location(&dir)).await;
+    let (one, two) = (add(&store, "a", 1).await.unwrap().id, add(&store, "b", 2).await.unwrap().id);
+    assert_eq!((one, two), (ServiceId(1), ServiceId(2)));
     let call = |service, millis| {
         let failure = (millis % 2 == 0).then(|| text::model::service_not_found("x"));
         let at = at(millis);
@@ -73,4 +75,9 @@ async fn the_newest_heartbeats_of_each_service_are_kept() {
     assert_eq!(of(1, 1).await, [call(1, 6).1]);
     assert_eq!(of(2, 9).await.len(), 1);
     assert!(of(3, 9).await.is_empty());
+    // The last call about a service may come after its end.
+    store.remove_services(&[one], vec![event("a")]).await.unwrap();
+    store.append_heartbeats(&[call(1, 7), call(2, 10)], 3).await.unwrap();
+    assert!(of(1, 9).await.is_empty());
+    assert_eq!(of(2, 9).await.len(), 2);
 }

@@ -216,3 +216,21 @@ async fn events_are_told_in_order_from_where_a_follower_is() {
     store.append_events(vec![event("x")]).await.unwrap();
     assert_eq!(store.last_event_id().await.unwrap(), 11, "an id never comes back");
 }
+
+#[tokio::test]
+async fn events_of_ended_processes_outlive_all_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _lock) = own(&location(&dir)).await;
+    let of = |action, subject: &str| NewEvent { action, ..event(subject) };
+    let old = vec![
+        of(EventAction::PortKilled, "8080"),
+        of(EventAction::ServiceStopped, "a"),
+        of(EventAction::ServerEnded, "default"),
+    ];
+    store.append_events(old).await.unwrap();
+    store.append_events(vec![event("b"), event("c")]).await.unwrap();
+    assert_eq!(store.prune_events(1).await.unwrap(), 2);
+    let left = store.events(9, None).await.unwrap();
+    let left: Vec<_> = left.iter().map(|event| event.subject.as_str()).collect();
+    assert_eq!(left, ["8080", "default", "c"]);
+}

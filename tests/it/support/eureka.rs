@@ -26,6 +26,8 @@ pub enum Fault {
     Garbage,
     /// With a head, and a body that never ends.
     SlowBody,
+    /// As it should, but no delta to anybody.
+    NoDelta,
 }
 
 /// A Eureka registry as far as a lease needs one. It starts without a fault.
@@ -45,8 +47,8 @@ struct Inner {
     /// `APP/ID` → the instance as it was told.
     instances: BTreeMap<String, Value>,
     fault: Fault,
-    /// Renewals are taken and answered only after this was given back.
-    hold_renewals: bool,
+    /// Calls of this method are taken and answered only after this was given back.
+    hold: Option<&'static str>,
     held: usize,
     /// `METHOD APP/ID`, in the order of arrival.
     calls: Vec<String>,
@@ -89,13 +91,13 @@ impl FakeEureka {
         self.inner().instances.insert(format!("{app}/{id}"), instance);
     }
 
-    /// Keeps renewals unanswered until it is told otherwise.
-    pub fn hold_renewals(&self, hold: bool) {
-        self.inner().hold_renewals = hold;
+    /// Keeps calls of a method unanswered until it is told otherwise.
+    pub fn hold(&self, method: &'static str, hold: bool) {
+        self.inner().hold = hold.then_some(method);
         self.shared.changed.notify_all();
     }
 
-    /// Renewals that are kept unanswered.
+    /// Calls that are kept unanswered.
     pub fn held(&self) -> usize {
         self.inner().held
     }
@@ -126,7 +128,7 @@ impl FakeEureka {
 impl Drop for FakeEureka {
     fn drop(&mut self) {
         // Whoever is kept waiting lets go of its thread.
-        self.hold_renewals(false);
+        self.hold("", false);
         self.set(Fault::None);
     }
 }
@@ -147,9 +149,9 @@ impl Shared {
                 };
                 inner.calls.push(format!("{method} {of}"));
             }
-            if method == "PUT" && inner.hold_renewals {
+            if inner.hold == Some(method.as_str()) {
                 inner.held += 1;
-                while inner.hold_renewals {
+                while inner.hold == Some(method.as_str()) {
                     inner = self.changed.wait_timeout(inner, DEADLINE).expect("the registry").0;
                 }
                 inner.held -= 1;
@@ -172,7 +174,8 @@ impl Shared {
                 }
                 return Err(io::Error::other("the answer stays unfinished"));
             }
-            Fault::None | Fault::Silence => {}
+            Fault::NoDelta if key == "delta" => return say(exchange, 403, "", b""),
+            Fault::None | Fault::NoDelta | Fault::Silence => {}
         }
         let (status, document) = self.carry_out(&method, &key, &body);
         match document {

@@ -7,6 +7,9 @@
 //! is started is ended by the drop of its value.
 
 mod catalogue;
+#[cfg(target_os = "linux")]
+mod clock;
+mod database;
 mod eureka;
 mod grpc;
 mod h2;
@@ -24,6 +27,9 @@ mod watcher;
 mod ws;
 
 pub use catalogue::{assert_in_order, sentence_like};
+#[cfg(target_os = "linux")]
+pub use clock::SetClock;
+pub use database::Database;
 pub use eureka::{FakeEureka, Fault};
 pub use grpc::Grpc;
 pub use h2::{HyperUpstream, TlsIdentity, h2_request, runtime};

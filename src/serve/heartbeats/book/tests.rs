@@ -166,3 +166,17 @@ fn what_cannot_be_written_down_is_tried_again_and_what_is_refused_is_not() {
     kit.book.prepared(&due.prepare[0], Err(Unprepared::Refused(why)), kit.now);
     assert_eq!((kit.book.failing().0, kit.book.next_due()), (0, None));
 }
+
+#[test]
+fn a_service_is_announced_only_after_the_call_that_takes_its_last_life_out() {
+    let mut kit = Kit::new();
+    let reason = text::lease::lease_registry_silent("u");
+    kit.book.orphans.push(Orphan { written: written(1), reason, failures: 1, next: None });
+    assert!(kit.put(1) && kit.put(2));
+    let due = kit.begin();
+    let ids: Vec<_> = due.prepare.iter().map(|asked| asked.wanted.id).collect();
+    assert_eq!(ids, [ServiceId(2)]);
+    kit.book.orphans.clear();
+    kit.now = kit.book.next_due().expect("another look");
+    assert_eq!(kit.begin().prepare[0].wanted.id, ServiceId(1));
+}

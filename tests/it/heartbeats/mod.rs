@@ -1,6 +1,9 @@
 //! Leases in a registry: announced, renewed, gone with the server; a registry that fails in every way
 //! never touches the data path.
 
+mod faults;
+mod leaving;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -8,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
-    FakeEureka, Fault, Pmctl, Server, Upstream, free_port, get, wait_until, wait_within,
+    FakeEureka, Pmctl, Server, Upstream, free_port, get, wait_until, wait_within,
 };
 
 /// A registry, a server that renews every second, and one service.
@@ -22,7 +25,11 @@ struct Kit {
 
 impl Kit {
     fn new() -> Self {
-        let (pmctl, eureka) = (Pmctl::new(), FakeEureka::start());
+        Self::on(Pmctl::new())
+    }
+
+    fn on(pmctl: Pmctl) -> Self {
+        let eureka = FakeEureka::start();
         configure(&pmctl, &eureka.url());
         let (upstream, port) = (Upstream::saying("hello"), free_port());
         pmctl.add("shop", port, &upstream.url());
@@ -80,8 +87,12 @@ impl Kit {
 }
 
 fn configure(pmctl: &Pmctl, url: &str) {
+    configure_all(pmctl, &[url]);
+}
+
+fn configure_all(pmctl: &Pmctl, urls: &[&str]) {
     pmctl.write_config(&format!(
-        "[server]\nsync_interval = \"1s\"\n[eureka]\nurls = [\"{url}\"]\ninterval = \"1s\"\n\
+        "[server]\nsync_interval = \"1s\"\n[eureka]\nurls = {urls:?}\ninterval = \"1s\"\n\
          lease_duration = \"3s\"\n"
     ));
 }
@@ -172,107 +183,6 @@ fn stop_remove_and_no_register_take_a_service_out_before_its_proxy_ends() {
     server.stop();
 }
 
-/// The registry fails in one way: the proxy serves, the status says what is wrong, and the lease is
-/// back once the registry is.
-fn survives(fault: Fault, code: &str) {
-    let kit = Kit::new();
-    let server = kit.serve_announced();
-    kit.eureka.set(fault);
-    let failing = wait_lease(&kit.pmctl, "failing", |lease| {
-        lease["consecutiveFailures"].as_u64().is_some_and(|count| count > 0)
-    });
-    assert!(failing["reason"].as_str().is_some_and(|reason| reason.contains(code)), "{failing:#}");
-    kit.assert_serves();
-    let status = kit.pmctl.json(&["status"]);
-    let attention = status["attention"].to_string();
-    assert!(attention.contains("cannot be announced or renewed"), "{status:#}");
-    kit.eureka.set(Fault::None);
-    kit.wait_state("up");
-    kit.assert_serves();
-    server.stop();
-    kit.assert_gone();
-}
-
-#[test]
-fn a_registry_that_answers_500_is_waited_for() {
-    survives(Fault::Status(500), "status 500");
-}
-
-#[test]
-fn a_registry_that_redirects_is_not_followed() {
-    survives(Fault::Redirect, "status 307");
-}
-
-#[test]
-fn a_registry_that_turns_pmctl_away_is_named() {
-    survives(Fault::Status(403), "turns pmctl away");
-}
-
-#[test]
-fn a_registry_that_accepts_and_is_silent_is_waited_for() {
-    survives(Fault::Silence, "did not answer in time");
-}
-
-#[test]
-fn a_registry_that_says_404_gets_the_instance_again() {
-    let kit = Kit::new();
-    let server = kit.serve_announced();
-    kit.eureka.forget();
-    wait_calls(&kit, "POST", 2);
-    kit.wait_state("up");
-    let events = wait_until("the event of it", || {
-        let events = kit.pmctl.json(&["events", "-n", "50"]);
-        let text = events.to_string();
-        if text.contains("lease-healed") { Ok(text) } else { Err(text) }
-    });
-    assert!(events.contains("had lost the instance"), "{events}");
-    server.stop();
-    kit.assert_gone();
-}
-
-/// Announcing looks at what stands there first: an answer that cannot be read is no answer.
-fn not_announced_until_readable(fault: Fault, code: &str) {
-    let kit = Kit::new();
-    kit.eureka.set(fault);
-    let server = kit.serve();
-    let lease = wait_lease(&kit.pmctl, "failing", |lease| {
-        lease["reason"].as_str().is_some_and(|reason| reason.contains(code))
-    });
-    assert_eq!(lease["state"], "unregistered");
-    kit.assert_serves();
-    kit.eureka.set(Fault::None);
-    kit.wait_listed("UP");
-    server.stop();
-    kit.assert_gone();
-}
-
-#[test]
-fn garbage_instead_of_json_is_said_and_waited_out() {
-    not_announced_until_readable(Fault::Garbage, "cannot be read");
-}
-
-#[test]
-fn a_body_that_never_ends_is_given_up_and_waited_out() {
-    not_announced_until_readable(Fault::SlowBody, "did not answer in time");
-}
-
-#[test]
-fn a_registry_that_is_down_at_start_and_stop_costs_no_service() {
-    let kit = Kit::new();
-    // Nobody listens there.
-    let nowhere = free_port();
-    configure(&kit.pmctl, &format!("http://127.0.0.1:{nowhere}/eureka"));
-    let server = kit.serve();
-    wait_lease(&kit.pmctl, "failing", |lease| {
-        lease["reason"].as_str().is_some_and(|reason| reason.contains("cannot be reached"))
-    });
-    kit.assert_serves();
-    let log = server.stop();
-    // Nothing was ever announced, so nothing is left.
-    assert!(!log.contains("could not be taken out of the registry"), "{log}");
-    assert!(log.contains("all heartbeat timers cleared"), "{log}");
-}
-
 #[test]
 fn what_a_dead_server_left_is_taken_out_by_the_next_and_nothing_else() {
     let kit = Kit::new();
@@ -299,7 +209,7 @@ fn what_a_dead_server_left_is_taken_out_by_the_next_and_nothing_else() {
 fn a_renewal_in_flight_when_the_stop_comes_never_brings_the_instance_back() {
     let kit = Kit::new();
     let mut server = kit.serve_announced();
-    kit.eureka.hold_renewals(true);
+    kit.eureka.hold("PUT", true);
     wait_until("a renewal in flight", || match kit.eureka.held() {
         0 => Err("none yet".to_owned()),
         _ => Ok(()),
@@ -311,7 +221,7 @@ fn a_renewal_in_flight_when_the_stop_comes_never_brings_the_instance_back() {
         let log = server.stderr();
         if log.contains("status synchronisation stopped") { Ok(()) } else { Err(log) }
     });
-    kit.eureka.hold_renewals(false);
+    kit.eureka.hold("PUT", false);
     assert_eq!(server.wait_exit(), 0, "{server}");
     kit.assert_gone();
     let calls = kit.eureka.calls();
@@ -371,7 +281,10 @@ fn a_drain_tells_the_registry_down_and_serves_on_until_its_bound() {
 #[test]
 fn a_drain_without_a_server_is_refused() {
     let kit = Kit::new();
-    kit.pmctl.fails(4, &["service", "drain", "shop"]);
+    let refused = kit.pmctl.fails(4, &["service", "drain", "shop"]);
+    // Nothing is said of an option that was not given.
+    assert!(refused.stderr.contains("cannot be drained without"), "{refused}");
+    assert!(!refused.stderr.contains("--no-fallback"), "{refused}");
 }
 
 #[test]
@@ -388,25 +301,4 @@ fn an_operators_override_is_shown_and_left_alone() {
     kit.wait_listed("OUT_OF_SERVICE");
     server.stop();
     kit.assert_gone();
-}
-
-#[test]
-fn a_terminated_server_under_a_silent_registry_stops_within_its_bound_and_says_what_is_left() {
-    let kit = Kit::new();
-    let mut server = kit.pmctl.serve_with(&["--heartbeat-timeout", "500ms"]);
-    kit.wait_state("up");
-    kit.eureka.set(Fault::Silence);
-    server.signal(Signal::TERM);
-    assert_eq!(server.wait_exit(), 0, "{server}");
-    let log = server.stderr();
-    assert!(log.contains("could not be taken out of the registry"), "{log}");
-    assert!(log.contains(&kit.id), "{log}");
-    kit.eureka.set(Fault::None);
-    kit.pmctl.ok(&["service", "stop", "shop"]);
-    let next = kit.serve();
-    wait_until("the residue's end", || match kit.eureka.statuses().is_empty() {
-        true => Ok(()),
-        false => Err(format!("{:?}", kit.eureka.statuses())),
-    });
-    next.stop();
 }
