@@ -23,7 +23,7 @@ struct Kit {
 impl Kit {
     fn new() -> Self {
         let (pmctl, eureka) = (Pmctl::new(), FakeEureka::start());
-        configure(&pmctl, &eureka.url());
+        pmctl.announce_in(&eureka.url());
         let (upstream, port) = (Upstream::saying("hello"), free_port());
         pmctl.add("shop", port, &upstream.url());
         Self { pmctl, eureka, upstream, port, id: format!("127.0.0.1:shop:{port}") }
@@ -77,13 +77,6 @@ impl Kit {
     fn assert_gone(&self) {
         assert_eq!(self.eureka.statuses(), BTreeMap::new());
     }
-}
-
-fn configure(pmctl: &Pmctl, url: &str) {
-    pmctl.write_config(&format!(
-        "[server]\nsync_interval = \"1s\"\n[eureka]\nurls = [\"{url}\"]\ninterval = \"1s\"\n\
-         lease_duration = \"3s\"\n"
-    ));
 }
 
 #[track_caller]
@@ -261,7 +254,7 @@ fn a_registry_that_is_down_at_start_and_stop_costs_no_service() {
     let kit = Kit::new();
     // Nobody listens there.
     let nowhere = free_port();
-    configure(&kit.pmctl, &format!("http://127.0.0.1:{nowhere}/eureka"));
+    kit.pmctl.announce_in(&format!("http://127.0.0.1:{nowhere}/eureka"));
     let server = kit.serve();
     wait_lease(&kit.pmctl, "failing", |lease| {
         lease["reason"].as_str().is_some_and(|reason| reason.contains("cannot be reached"))
@@ -322,7 +315,7 @@ fn a_renewal_in_flight_when_the_stop_comes_never_brings_the_instance_back() {
 fn two_nodes_with_the_same_service_have_instances_of_their_own() {
     let first = Kit::new();
     let (pmctl, port) = (Pmctl::new(), free_port());
-    configure(&pmctl, &first.eureka.url());
+    pmctl.announce_in(&first.eureka.url());
     pmctl.add("shop", port, &first.upstream.url());
     let one = first.serve_announced();
     let other = pmctl.serve();

@@ -44,6 +44,8 @@ mod serve_and_stop;
 mod services;
 /// Targets that name an application of the registry.
 mod spreading;
+/// A Eureka server and a client of Spring Cloud.
+mod spring;
 /// What the tests share.
 mod support;
 /// Changing the active target under load.

@@ -9,6 +9,7 @@
 mod catalogue;
 mod eureka;
 mod grpc;
+mod guest;
 mod h2;
 mod holder;
 mod http1;
@@ -26,6 +27,7 @@ mod ws;
 pub use catalogue::{assert_in_order, sentence_like};
 pub use eureka::{FakeEureka, Fault};
 pub use grpc::Grpc;
+pub use guest::{Guest, of_the_recipe};
 pub use h2::{HyperUpstream, TlsIdentity, h2_request, runtime};
 pub use holder::{Holder, Listen};
 pub use http1::{Broken, Response, Wire, get};

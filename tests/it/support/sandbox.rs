@@ -136,6 +136,14 @@ impl Pmctl {
         }
     }
 
+    /// Services are announced in the registry at `url`, renewed and looked after every second.
+    pub fn announce_in(&self, url: &str) {
+        self.write_config(&format!(
+            "[server]\nsync_interval = \"1s\"\n[eureka]\nurls = [\"{url}\"]\ninterval = \"1s\"\n\
+             lease_duration = \"3s\"\n"
+        ));
+    }
+
     /// The program with `args`, not started.
     pub fn command(&self, args: &[&str]) -> Command {
         self.confine(Command::new(&self.program), args)
