@@ -34,3 +34,10 @@ fn start(pmctl: &Pmctl, name: &str, properties: &[String]) -> Guest {
     command.current_dir(pmctl.work());
     Guest::start(command, pmctl.dir().join(format!("{name}.log")))
 }
+
+/// Starts a drain that lasts until something else ends it.
+#[track_caller]
+fn drain(pmctl: &Pmctl, service: &str) -> Guest {
+    let command = pmctl.command(&["service", "drain", service, "--max", "10m"]);
+    Guest::start(command, pmctl.dir().join("drain.log"))
+}

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use super::start;
+use super::{drain, start};
 use crate::support::{Guest, Pmctl, Response, Server, Upstream, Wire, free_port, get, wait_until};
 
 /// `ann:s3cret`, for `Authorization: Basic`.
@@ -181,15 +181,12 @@ fn a_service_is_listed_and_renewed_and_gone_at_once_after_a_stop_and_after_a_cle
     assert_eq!(own["status"], "UP", "{own:#}");
 
     // Told DOWN while it serves on, and gone with the stop that ends the drain.
-    let drain = ["service", "drain", "shop", "--max", "10m"];
-    let mut draining = kit.pmctl.command(&drain).spawn().expect("the drain");
+    let draining = drain(&kit.pmctl, "shop");
     kit.wait_status("DOWN");
     kit.assert_serves();
     kit.pmctl.ok(&["service", "stop", "shop"]);
     kit.assert_gone();
-    wait_until("the end of the drain", || {
-        draining.try_wait().map_err(|e| e.to_string())?.ok_or_else(|| "draining".to_owned())
-    });
+    draining.end();
     kit.pmctl.ok(&["service", "start", "shop"]);
     kit.wait_status("UP");
 

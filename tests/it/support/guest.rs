@@ -1,4 +1,4 @@
-//! A program of another language that takes part in a test, ended by its drop at the latest.
+//! A program that takes part in a test, of another language as a rule, ended by its drop at the latest.
 
 use std::fs::{self, File};
 use std::io::Write;
