@@ -31,6 +31,9 @@ impl Registry {
             format!("eureka.client.service-url.defaultZone=http://127.0.0.1:{port}/eureka/"),
             // Lists come from a cache that is renewed at this pace, 30 s by default.
             "eureka.server.response-cache-update-interval-ms=1000".to_owned(),
+            // A list that is read while an instance is registered may stay as it was before, until
+            // this bound, 180 s by default (`ResponseCacheImpl.java`).
+            "eureka.server.response-cache-auto-expiration-in-seconds=1".to_owned(),
         ];
         let mut registry = Self { guest: start(pmctl, "registry", &properties), port };
         registry.guest.wait("a registry that answers", || match ask(port, "GET", "", b"") {
