@@ -12,12 +12,11 @@
 //! Each client registers, prints `fetched` once it found itself in what it fetched, renews every
 //! second, and cancels when its standard input ends.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Pmctl, Registry, wait_until};
+use crate::support::{Guest, Pmctl, Registry, of_the_recipe, wait_until};
 
 const PYTHON: &str = r#"
 import asyncio, sys, time
@@ -60,29 +59,11 @@ process.stdin.resume();
 process.stdin.on('end', () => client.stop((error) => process.exit(error ? 1 : 0)));
 "#;
 
-struct Guest(Child);
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        // Ended already, if all went well.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn of_the_recipe(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set; see the module's doc"))
-}
-
 fn lives_its_life(command: impl FnOnce(&Registry) -> Command) {
     let pmctl = Pmctl::new();
     let registry = Registry::start(&pmctl, &[]);
-    let mut command = command(&registry);
-    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the client");
-    let mut guest = Guest(child);
-    let output = guest.0.stdout.take().expect("its standard output");
-    let mut lines = BufReader::new(output).lines().map_while(Result::ok);
-    assert!(lines.any(|line| line == "fetched"), "it ended before:\n{}", registry.log());
+    let mut guest = Guest::start(command(&registry), pmctl.dir().join("guest.log"));
+    guest.wait_line("itself in what it fetched", |line| line == "fetched");
     let instance = || -> Result<Value, String> {
         let answer = registry.ask("GET", "/apps/GUEST/guest-1", "");
         match answer.status {
@@ -99,11 +80,8 @@ fn lives_its_life(command: impl FnOnce(&Registry) -> Command) {
         }
     });
     assert_eq!(instance().expect("listed")["status"], "UP");
-    drop(guest.0.stdin.take());
-    let status = wait_until("the end of the client", || {
-        guest.0.try_wait().map_err(|e| e.to_string())?.ok_or_else(|| "running".to_owned())
-    });
-    assert!(status.success(), "{status}");
+    let (status, log) = guest.end();
+    assert!(status.success(), "{status}\n{log}");
     assert_eq!(instance(), Err("404".to_owned()), "cancelled\n{}", registry.log());
 }
 

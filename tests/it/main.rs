@@ -48,6 +48,8 @@ mod services;
 mod soak;
 /// Targets that name an application of the registry.
 mod spreading;
+/// A Eureka server and a client of Spring Cloud.
+mod spring;
 /// What the tests share.
 mod support;
 /// Changing the active target under load.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use serde_json::json;
 
-use super::{Kit, configure, configure_all, wait_calls, wait_lease};
+use super::{Kit, wait_calls, wait_lease};
 #[cfg(target_os = "linux")]
 use crate::support::SetClock;
 use crate::support::{
@@ -102,7 +102,7 @@ fn a_registry_that_is_down_at_start_and_stop_costs_no_service() {
     let kit = Kit::new();
     // Nobody listens there.
     let nowhere = free_port();
-    configure(&kit.pmctl, &format!("http://127.0.0.1:{nowhere}/eureka"));
+    kit.pmctl.announce_in(&format!("http://127.0.0.1:{nowhere}/eureka"));
     let server = kit.serve();
     wait_lease(&kit.pmctl, "failing", |lease| {
         lease["reason"].as_str().is_some_and(|reason| reason.contains("cannot be reached"))
@@ -123,7 +123,7 @@ fn a_registry_that_says_404_to_everything_is_named_as_none() {
 fn a_registry_that_is_gone_and_comes_back_empty_has_everything_again() {
     let (pmctl, upstream, port) = (Pmctl::new(), Upstream::saying("hello"), free_port());
     let registry = Registry::start(&pmctl, &[]);
-    configure(&pmctl, &registry.url());
+    pmctl.announce_in(&registry.url());
     pmctl.add("shop", port, &upstream.url());
     let server = pmctl.serve();
     wait_lease(&pmctl, "up", |lease| lease["state"] == "up");
@@ -225,7 +225,7 @@ fn a_registry_without_deltas_is_listed_whole() {
 fn a_first_server_of_a_registry_that_is_dead_costs_no_lease_and_no_stop() {
     let (pmctl, eureka) = (Pmctl::new(), FakeEureka::start());
     let dead = format!("http://127.0.0.1:{}/eureka", free_port());
-    configure_all(&pmctl, &[&dead, &eureka.url()]);
+    pmctl.announce_in_all(&[&dead, &eureka.url()]);
     let (upstream, port) = (Upstream::saying("hello"), free_port());
     pmctl.add("shop", port, &upstream.url());
     let server = pmctl.serve();

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{Kit, configure_all, wait_lease};
+use super::{Kit, wait_lease};
 use crate::support::{FakeEureka, Fault, Pmctl, Upstream, free_port, free_ports, wait_until};
 
 #[test]
@@ -96,7 +96,7 @@ fn many_leases_are_looked_up_at_once_under_a_silent_registry() {
 #[test]
 fn at_a_stop_a_server_that_never_heard_of_an_instance_does_not_speak_for_the_others() {
     let (pmctl, eureka, fresh) = (Pmctl::new(), FakeEureka::start(), FakeEureka::start());
-    configure_all(&pmctl, &[&eureka.url(), &fresh.url()]);
+    pmctl.announce_in_all(&[&eureka.url(), &fresh.url()]);
     let (upstream, port) = (Upstream::saying("hello"), free_port());
     pmctl.add("shop", port, &upstream.url());
     let server = pmctl.serve();

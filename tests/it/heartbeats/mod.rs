@@ -30,7 +30,7 @@ impl Kit {
 
     fn on(pmctl: Pmctl) -> Self {
         let eureka = FakeEureka::start();
-        configure(&pmctl, &eureka.url());
+        pmctl.announce_in(&eureka.url());
         let (upstream, port) = (Upstream::saying("hello"), free_port());
         pmctl.add("shop", port, &upstream.url());
         Self { pmctl, eureka, upstream, port, id: format!("127.0.0.1:shop:{port}") }
@@ -84,17 +84,6 @@ impl Kit {
     fn assert_gone(&self) {
         assert_eq!(self.eureka.statuses(), BTreeMap::new());
     }
-}
-
-fn configure(pmctl: &Pmctl, url: &str) {
-    configure_all(pmctl, &[url]);
-}
-
-fn configure_all(pmctl: &Pmctl, urls: &[&str]) {
-    pmctl.write_config(&format!(
-        "[server]\nsync_interval = \"1s\"\n[eureka]\nurls = {urls:?}\ninterval = \"1s\"\n\
-         lease_duration = \"3s\"\n"
-    ));
 }
 
 #[track_caller]
@@ -232,7 +221,7 @@ fn a_renewal_in_flight_when_the_stop_comes_never_brings_the_instance_back() {
 fn two_nodes_with_the_same_service_have_instances_of_their_own() {
     let first = Kit::new();
     let (pmctl, port) = (Pmctl::new(), free_port());
-    configure(&pmctl, &first.eureka.url());
+    pmctl.announce_in(&first.eureka.url());
     pmctl.add("shop", port, &first.upstream.url());
     let one = first.serve_announced();
     let other = pmctl.serve();

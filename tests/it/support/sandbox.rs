@@ -136,6 +136,19 @@ impl Pmctl {
         }
     }
 
+    /// Services are announced in the registry at `url`, renewed and looked after every second.
+    pub fn announce_in(&self, url: &str) {
+        self.announce_in_all(&[url]);
+    }
+
+    /// [`Pmctl::announce_in`] a registry that has several servers.
+    pub fn announce_in_all(&self, urls: &[&str]) {
+        self.write_config(&format!(
+            "[server]\nsync_interval = \"1s\"\n[eureka]\nurls = {urls:?}\ninterval = \"1s\"\n\
+             lease_duration = \"3s\"\n"
+        ));
+    }
+
     /// The program with `args`, not started.
     pub fn command(&self, args: &[&str]) -> Command {
         self.confine(Command::new(&self.program), args)
