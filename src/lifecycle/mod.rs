@@ -10,13 +10,15 @@
 //! thread, so that they are heard while the runtime is stuck. This room names `model` and `text`.
 
 mod budget;
+mod pulse;
 mod signals;
 mod stop;
 mod tasks;
 mod watchdog;
 
 pub use budget::Budget;
+pub use pulse::{Pulse, Question};
 pub use signals::{SignalError, StopSignal, ignore_stop_signals, listen_for_stop_signals};
 pub use stop::{Stop, StopCause, StopState, StopWatch};
 pub use tasks::{Importance, Tasks};
-pub use watchdog::Watchdog;
+pub use watchdog::{Verdict, Watch, Watchdog};

@@ -15,7 +15,15 @@ use super::limits::Limits;
 use super::listen::BoundListener;
 use super::table::{ConnectionGuard, lock};
 use super::worker::{self, Worker};
+use crate::lifecycle::{Pulse, Question};
 use crate::model::{ServiceName, TargetName};
+
+/// Beats of the watchdog between two questions to a worker: a wake-up that it would not have else.
+const PULSE: u32 = 5;
+
+fn thread_name(index: usize) -> String {
+    format!("pmctl-data-{index}")
+}
 
 /// How the data plane is set up.
 #[derive(Clone, Debug)]
@@ -85,6 +93,8 @@ pub(super) enum Job {
     /// Serve a connection that another worker accepted. The socket stands first: it is closed
     /// before its guard is dropped.
     Serve(std::net::TcpStream, ConnectionGuard),
+    /// Say that the worker moves.
+    Answer(Question),
     /// Close the connections kept for this generation of a target.
     Forget(u64),
     /// End when nothing is left.
@@ -104,6 +114,7 @@ impl std::fmt::Debug for Job {
         f.write_str(match self {
             Self::Listen(..) => "Listen",
             Self::Serve(..) => "Serve",
+            Self::Answer(_) => "Answer",
             Self::Forget(_) => "Forget",
             Self::Stop => "Stop",
         })
@@ -186,7 +197,7 @@ impl Plane {
         // A local runtime cannot move between threads: it is made on its own, which reports back.
         let (told, hear) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
-            .name(format!("pmctl-data-{index}"))
+            .name(thread_name(index))
             .spawn(move || {
                 let runtime = worker::runtime();
                 let runtime = match runtime {
@@ -221,6 +232,22 @@ impl Plane {
             drop(super::drain::EndGuard(Arc::clone(&proxy)));
         }
         ProxyHandle(proxy)
+    }
+
+    /// Each worker thread by its name, to be asked now and then whether it moves.
+    pub fn pulses(&self) -> Vec<Pulse> {
+        let pulse = |index: usize| {
+            let plane = self.clone();
+            Pulse::new(thread_name(index), PULSE, move |question| {
+                // A worker that has ended is not stuck; it is asked no more, nor is it missed.
+                if let Err(Job::Answer(question)) =
+                    plane.0.workers[index].ask(Job::Answer(question))
+                {
+                    question.answer();
+                }
+            })
+        };
+        (0..self.0.workers.len()).map(pulse).collect()
     }
 
     /// Lets each worker thread end once it has no proxy and no connection left. Idempotent; waits

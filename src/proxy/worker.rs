@@ -108,6 +108,7 @@ pub(super) async fn run(worker: Worker, mut jobs: UnboundedReceiver<Job>) {
                     spawn_local(engine::serve(Rc::clone(&worker), stream, guard));
                 }
             }
+            Some(Job::Answer(question)) => question.answer(),
             Some(Job::Forget(generation)) => worker.pool.forget(generation),
             Some(Job::Stop) | None => stopping = true,
         }

@@ -14,7 +14,7 @@ use super::heartbeats::{Heartbeats, Plan};
 use super::proxies::Proxies;
 use super::refusals::TellRefusals;
 use super::server::{Parts, Server};
-use crate::config::{AccessSettings, LimitSettings, OnConflict, Settings};
+use crate::config::{AccessSettings, LimitSettings, OnConflict, OnHang, Settings};
 use crate::eureka::{CALL, HttpRegistries, NodeMark, Registries};
 use crate::host::{self, clock};
 use crate::lifecycle::Stop;
@@ -68,6 +68,7 @@ pub struct Prepared {
     pub(super) registry_url: Option<RegistryUrl>,
     pub(super) attention: Vec<Message>,
     pub(super) on_conflict: OnConflict,
+    pub(super) on_hang: OnHang,
     /// Servers of this node that never said goodbye, as they stood in the rows.
     pub(super) unclean: Vec<ProcessIdentity>,
 }
@@ -191,6 +192,7 @@ pub async fn prepare(
         registry_url: settings.eureka.urls.first().cloned(),
         attention,
         on_conflict: serve.on_conflict,
+        on_hang: serve.on_hang,
         unclean: unclean.into_iter().map(|node| node.row.identity).collect(),
     }))
 }

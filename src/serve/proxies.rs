@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::host::BindFailure;
+use crate::lifecycle::Pulse;
 use crate::model::{Fault, FaultKind, Phase, Port, Service, ServiceId, ServiceName, TargetUrl};
 use crate::ops::{bind_fault, taken_port_fault};
 use crate::proxy::{
@@ -132,6 +133,11 @@ impl Proxies {
         table.leaving.extend(replaced);
         table.leaving.retain(|old| old.handle.phase() != ProxyPhase::Stopped);
         Ok(())
+    }
+
+    /// The data plane's threads, each to be asked whether it moves.
+    pub(super) fn pulses(&self) -> Vec<Pulse> {
+        self.plane.pulses()
     }
 
     /// Ends the data plane's threads once its proxies are gone.

@@ -1,5 +1,6 @@
 //! The live server as the operations see it.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ use crate::model::{
 use crate::ops::{Live, Metrics, ServiceMetrics, StopResult};
 use crate::proxy::ProxyPhase;
 use crate::store::NodeId;
-use crate::text::Message;
+use crate::text::{self, Message};
 
 /// The task of a change that a caller asked for.
 pub(super) const CHANGE: &str = "change";
@@ -44,6 +45,8 @@ pub(super) struct Server {
     phase: watch::Sender<Phase>,
     events: watch::Sender<i64>,
     attention: Mutex<Vec<Message>>,
+    /// Threads that stand still.
+    hung: Mutex<BTreeSet<String>>,
 }
 
 /// What a server is made of.
@@ -81,6 +84,7 @@ impl Server {
             phase: watch::Sender::new(Phase::Starting),
             events: watch::Sender::new(0),
             attention: Mutex::default(),
+            hung: Mutex::default(),
         }
     }
 
@@ -91,6 +95,15 @@ impl Server {
     /// Replaces what the server wants a person to know.
     pub(super) fn set_attention(&self, messages: Vec<Message>) {
         *self.attention.lock().unwrap_or_else(PoisonError::into_inner) = messages;
+    }
+
+    /// Remembers that those threads stand still, or do no more.
+    pub(super) fn set_hung(&self, threads: &str, is_stuck: bool) {
+        let mut hung = self.hung.lock().unwrap_or_else(PoisonError::into_inner);
+        match is_stuck {
+            true => drop(hung.insert(threads.to_owned())),
+            false => drop(hung.remove(threads)),
+        }
     }
 
     /// Closes every listener and connection at once, from whatever thread.
@@ -181,6 +194,9 @@ impl Live for Server {
 
     fn attention(&self) -> Vec<Message> {
         let mut needs = self.attention.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let hung = self.hung.lock().unwrap_or_else(PoisonError::into_inner);
+        needs.extend(hung.iter().map(text::guardian::attention_hung));
+        drop(hung);
         needs.extend(self.guardian.attention());
         needs.extend(self.heartbeats.attention());
         needs.extend(self.directory.attention(&self.proxies));
