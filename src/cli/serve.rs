@@ -9,7 +9,7 @@ use super::exit::ExitCode;
 use super::logging;
 use super::render::{Output, ShutdownLines};
 use crate::config::{OutputFormat, Settings};
-use crate::lifecycle::{Stop, StopCause, listen_for_stop_signals};
+use crate::lifecycle::{Stop, StopCause, listen_for_stop_signals, log_panics};
 use crate::model::{Fault, FaultKind, ShutdownProgress, ShutdownStep, StepState};
 use crate::serve::{CONTROL, DemoPlan, Guarded, Observer, ReadyView, prepare};
 use crate::text;
@@ -42,6 +42,7 @@ pub(super) fn run(
         (None, true) => Guarded::ByChild,
         (None, false) => Guarded::ByNobody,
     };
+    log_panics();
     let _log = logging::start(&settings.serve.log, output)?;
     let (sender, signs) = mpsc::channel();
     let observer = Arc::new(Forward(Mutex::new(sender)));

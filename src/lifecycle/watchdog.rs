@@ -116,7 +116,8 @@ fn until_the_end(
 ) -> Option<Duration> {
     let waker = Waker::from(Arc::new(Alarm(thread::current())));
     let mut changes = stop.clone();
-    let mut next_beat = Instant::now() + BEAT;
+    let beat_length = beat_length();
+    let mut next_beat = Instant::now() + beat_length;
     loop {
         if goodbye.load(Ordering::Acquire) {
             return None;
@@ -132,7 +133,7 @@ fn until_the_end(
             None if pulses.is_empty() => now + NEVER,
             None if now < next_beat => next_beat,
             None => {
-                next_beat = now + BEAT;
+                next_beat = now + beat_length;
                 if let Verdict::End = beat(pulses, hang) {
                     return Some(LAST_RESORT);
                 }
@@ -145,6 +146,18 @@ fn until_the_end(
             thread::park_timeout(wake_at.saturating_duration_since(Instant::now()));
         }
     }
+}
+
+#[cfg(not(feature = "debug-hooks"))]
+fn beat_length() -> Duration {
+    BEAT
+}
+
+/// Shorter where a test says so.
+#[cfg(feature = "debug-hooks")]
+fn beat_length() -> Duration {
+    let millis = std::env::var("PMCTL_DEBUG_BEAT_MS").ok().and_then(|text| text.parse().ok());
+    millis.map_or(BEAT, Duration::from_millis)
 }
 
 fn beat(pulses: &mut [Pulse], hang: &mut impl FnMut(&str, bool) -> Verdict) -> Verdict {

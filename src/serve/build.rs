@@ -9,6 +9,7 @@ use super::access::{ControlTls, ControlToken, introduction};
 use super::control::{ControlBindError, ControlListener};
 use super::demo::DemoPlan;
 use super::directory::Directory;
+use super::faults::ProxyFaults;
 use super::guardian::{Charge, Guarded, Guardian};
 use super::heartbeats::{Heartbeats, Plan};
 use super::proxies::Proxies;
@@ -22,7 +23,7 @@ use crate::model::{
     Actor, Fault, FaultKind, NodeName, Phase, ProcessIdentity, RegistryUrl, ServerState, ServerView,
 };
 use crate::ops::{Ops, repair_rows, store_fault, taken_address_fault};
-use crate::proxy::{Control, Limits, Plane, PlaneSettings, WireLimits};
+use crate::proxy::{Control, Faults, Limits, Plane, PlaneSettings, WireLimits};
 use crate::store::{
     Acquired, HolderKind, Location, LockHolder, NodeId, NodeRow, OwnerLock, Store, WriterLock,
 };
@@ -121,7 +122,9 @@ pub async fn prepare(
     lock.set_url(&url).map_err(store_fault)?;
 
     let refusals = TellRefusals::default();
-    let plane = start_plane(settings, &descriptors, refusals.control(control.address()))?;
+    let faults = ProxyFaults::default();
+    let told = refusals.control(control.address());
+    let plane = start_plane(settings, &descriptors, faults.hear(), told)?;
     let identity = lock.holder().identity.clone();
     let row = NodeRow {
         name: node.clone(),
@@ -154,7 +157,7 @@ pub async fn prepare(
     let server = Arc::new(Server::new(
         node_id,
         view,
-        Parts { proxies, heartbeats, directory, guardian },
+        Parts { proxies, heartbeats, directory, guardian, faults },
         stop.clone(),
         serve.service_timeout,
         started_at,
@@ -331,11 +334,13 @@ async fn bind_control(
 fn start_plane(
     settings: &Settings,
     descriptors: &Descriptors,
+    faults: Faults,
     control: Control,
 ) -> Result<Plane, Fault> {
     let plane = PlaneSettings {
         workers: settings.serve.workers,
         limits: limits(&settings.serve.limits, descriptors),
+        faults: Some(faults),
         control: Some(control),
     };
     Plane::start(plane)

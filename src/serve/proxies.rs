@@ -57,6 +57,12 @@ impl Proxies {
         self.via.is_of_any_service_in(headers)
     }
 
+    /// Never lets go of the table.
+    #[cfg(feature = "debug-hooks")]
+    pub(super) fn hold_for_ever(&self) {
+        std::mem::forget(self.table());
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -79,6 +85,15 @@ impl Proxies {
 
     pub(super) fn forget(&self, id: ServiceId) {
         self.table().rows.remove(&id);
+    }
+
+    /// Forgets a proxy that ended by itself, and not the one that has taken its place.
+    pub(super) fn forget_gone(&self, id: ServiceId) {
+        let mut table = self.table();
+        let is_gone = |running: &Running| running.handle.phase() == ProxyPhase::Stopped;
+        if table.rows.get(&id).is_some_and(is_gone) {
+            table.rows.remove(&id);
+        }
     }
 
     /// The active target of `service`, made ready to forward to. Reads its CA file.

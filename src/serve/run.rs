@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::build::Prepared;
 use super::control::RemainingCalls;
 use super::demo;
+use super::faults;
 use super::force;
 use super::hang;
 use super::health;
@@ -91,9 +92,9 @@ impl Prepared {
         let _demo = run.demo;
         let told = server.health.edges();
         let edges = health::record(ops.clone(), told, stop.watch());
-        tasks.spawn("health-events", Importance::Helper, edges);
+        tasks.spawn("health-events", Importance::Needed, edges);
         let (driven, driving) = (server.clone(), ops.clone());
-        tasks.spawn("heartbeats", Importance::Helper, async move {
+        tasks.spawn("heartbeats", Importance::Needed, async move {
             let health = driven.health_signal();
             driven.heartbeats.drive(&driving, health, |id| driven.is_unhealthy(id)).await;
         });
@@ -107,7 +108,9 @@ impl Prepared {
             tasks.spawn("registry-residue", Importance::Helper, residue);
         }
         let syncing = sync::run(ops.clone(), server.clone(), run.sync_interval, stop.watch());
-        let sync = tasks.spawn("status-sync", Importance::Helper, syncing);
+        let sync = tasks.spawn("status-sync", Importance::Needed, syncing);
+        let faults = faults::run(ops.clone(), server.clone(), stop.watch());
+        tasks.spawn("proxy-faults", Importance::Needed, faults);
         drop(writer);
         if let Some((view, services)) = standing {
             announce(&view, &services, lang);

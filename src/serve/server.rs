@@ -9,6 +9,7 @@ use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::{mpsc, watch};
 
 use super::directory::Directory;
+use super::faults::ProxyFaults;
 use super::guardian::Guardian;
 use super::health::Health;
 use super::heartbeats::Heartbeats;
@@ -39,6 +40,7 @@ pub(super) struct Server {
     pub(super) heartbeats: Heartbeats,
     pub(super) directory: Directory,
     pub(super) guardian: Guardian,
+    pub(super) faults: ProxyFaults,
     pub(super) service_timeout: Duration,
     pub(super) started_at: Timestamp,
     view: ServerView,
@@ -55,6 +57,7 @@ pub(super) struct Parts {
     pub(super) heartbeats: Heartbeats,
     pub(super) directory: Directory,
     pub(super) guardian: Guardian,
+    pub(super) faults: ProxyFaults,
 }
 
 impl Server {
@@ -66,7 +69,7 @@ impl Server {
         service_timeout: Duration,
         started_at: Timestamp,
     ) -> Self {
-        let Parts { proxies, heartbeats, directory, guardian } = parts;
+        let Parts { proxies, heartbeats, directory, guardian, faults } = parts;
         let tasks = Tasks::new(stop.clone());
         Self {
             node_id,
@@ -75,6 +78,7 @@ impl Server {
             heartbeats,
             directory,
             guardian,
+            faults,
             tasks,
             stop,
             progress: Progress::default(),
@@ -197,6 +201,7 @@ impl Live for Server {
         let hung = self.hung.lock().unwrap_or_else(PoisonError::into_inner);
         needs.extend(hung.iter().map(text::guardian::attention_hung));
         drop(hung);
+        needs.extend(self.faults.attention());
         needs.extend(self.guardian.attention());
         needs.extend(self.heartbeats.attention());
         needs.extend(self.directory.attention(&self.proxies));
@@ -319,6 +324,11 @@ impl Live for Server {
         let progress = self.progress.watch();
         self.stop.request(StopCause::Control(by.to_string()), Instant::now());
         progress
+    }
+
+    #[cfg(feature = "debug-hooks")]
+    fn misbehave(&self, how: &str) {
+        super::debug_hooks::misbehave(self, how);
     }
 
     fn guardian(&self) -> GuardianView {
