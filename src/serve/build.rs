@@ -135,7 +135,10 @@ pub async fn prepare(
         started_at,
     };
     // From the first row on, somebody is there who can put it right.
-    let guardian = Guardian::start(guarded, || Charge::new(settings, identity.clone()));
+    let guardian = Guardian::start(guarded, || {
+        let scratch = demo.as_ref().map(|demo| demo.directory().to_owned());
+        Charge::new(settings, identity.clone()).with_scratch(scratch)
+    });
     let node_id = store.start_node(row).await.map_err(store_fault)?;
     store.set_control_url(node_id, &url).await.map_err(store_fault)?;
 

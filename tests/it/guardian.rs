@@ -269,3 +269,15 @@ fn every_process_of_a_killed_server_is_gone_with_its_log_in_the_file() {
         text.lines().map(|line| line.contains("1 dead servers noted")).collect();
     assert!(told.contains(&true), "{text}");
 }
+
+#[test]
+fn the_directory_of_a_demo_that_was_killed_goes_with_it() {
+    let pmctl = Pmctl::new();
+    let server = pmctl.serve_with(&["--demo"]);
+    let guardian = guardian(&server);
+    let left = || fs::read_dir(pmctl.dir().join("tmp")).expect("a folder").flatten().count();
+    assert_eq!(left(), 1);
+    server.kill_hard();
+    wait_gone(guardian);
+    assert_eq!(left(), 0);
+}
