@@ -47,7 +47,17 @@ pub fn router(ops: Ops) -> Router {
         .route("/healthz", get(probe::alive))
         .route("/readyz", get(probe::ready))
         .route("/metrics", get(probe::figures));
+    #[cfg(feature = "debug-hooks")]
+    let routes = routes.route("/api/debug/{how}", post(misbehave));
     with_fallbacks(routes).with_state(ops)
+}
+
+/// Misbehaves as a test asks it to.
+#[cfg(feature = "debug-hooks")]
+async fn misbehave(State(ops): State<Ops>, Path(how): Path<String>) -> StatusCode {
+    let Some(live) = ops.live() else { return StatusCode::NOT_FOUND };
+    live.misbehave(&how);
+    StatusCode::ACCEPTED
 }
 
 fn with_fallbacks<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {

@@ -11,7 +11,7 @@ use super::logging;
 use super::render::Output;
 use crate::config::Settings;
 use crate::eureka::{CallError, HttpRegistries, Registries, Users};
-use crate::lifecycle::{Stop, StopCause, Tasks, Watchdog, listen_for_stop_signals};
+use crate::lifecycle::{Stop, StopCause, Tasks, Verdict, Watch, Watchdog, listen_for_stop_signals};
 use crate::model::{Fault, FaultKind, RegistryUrl};
 use crate::serve::RegistryServer;
 use crate::text;
@@ -41,7 +41,14 @@ pub(super) fn serve(
     listen_for_stop_signals(hear).map_err(|error| {
         Fault::caused(FaultKind::Internal, text::serve::signals_failed(), &error)
     })?;
-    let watchdog = Watchdog::start(stop.watch(), LONGEST_STOP, || {}).map_err(|e| failed(&e))?;
+    let watchdog = Watchdog::start(Watch {
+        stop: stop.watch(),
+        total: LONGEST_STOP,
+        pulses: Vec::new(),
+        hang: |_: &str, _| Verdict::GoOn,
+        last_resort: || {},
+    });
+    let watchdog = watchdog.map_err(|e| failed(&e))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(&error))?;
     let is_forced = runtime.block_on(run(settings, options, users, output, stop));

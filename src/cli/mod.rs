@@ -17,6 +17,8 @@ mod exit;
 mod guardian;
 mod heartbeat;
 mod help;
+#[cfg(unix)]
+mod init;
 mod kill;
 mod logging;
 mod ports;

@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use super::args::{self, Command, Early, EurekaCommand};
 use super::context::Context;
 use super::exit::ExitCode;
+#[cfg(unix)]
+use super::init;
 use super::render::{Output, Style};
 use super::{
     cleanup, eureka, events, guardian, heartbeat, help, ports, selftest, serve, service, status,
@@ -21,6 +23,17 @@ pub fn run(argv: &[OsString]) -> ExitCode {
     if is_first(argv, GUARDIAN) {
         return guardian::run();
     }
+    #[cfg(unix)]
+    if is_first(argv, init::GUARDED) {
+        let mut typed = argv.to_vec();
+        typed.remove(1);
+        return carry_out_words(&typed, Some(std::os::unix::process::parent_id()));
+    }
+    carry_out_words(argv, None)
+}
+
+/// Does what a person typed; `guarded_by` is the process that watches over this one, if one does.
+fn carry_out_words(argv: &[OsString], guarded_by: Option<u32>) -> ExitCode {
     let around = Surroundings::of_this_process();
     let early = Early::scan(argv, &around);
     let output = Output::to_process(Style::early(early, &around), clock::now);
@@ -50,11 +63,20 @@ pub fn run(argv: &[OsString]) -> ExitCode {
         Err(error) => return output.finish(output.mistakes(&error.mistakes)),
     };
     let output = Output::to_process(Style::new(&settings, &around), clock::now);
+    #[cfg(unix)]
+    if let Command::Serve { demo } = &invocation.command
+        && guarded_by.is_none()
+        && settings.serve.guardian
+        && init::is_first_process()
+    {
+        let done = init::run(&settings, *demo, argv, &output);
+        return output.finish(done.unwrap_or_else(|fault| output.fault(&fault)));
+    }
     for note in &settings.notes {
         output.note(note);
     }
     let done = match invocation.command {
-        Command::Serve { demo } => serve::run(settings, demo, None, &output),
+        Command::Serve { demo } => serve::run(settings, demo, guarded_by, &output),
         Command::Eureka(EurekaCommand::Serve(options)) => {
             eureka::serve(&settings, &options, &output)
         }

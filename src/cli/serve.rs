@@ -9,9 +9,9 @@ use super::exit::ExitCode;
 use super::logging;
 use super::render::{Output, ShutdownLines};
 use crate::config::{OutputFormat, Settings};
-use crate::lifecycle::{Stop, StopCause, listen_for_stop_signals};
+use crate::lifecycle::{Stop, StopCause, listen_for_stop_signals, log_panics};
 use crate::model::{Fault, FaultKind, ShutdownProgress, ShutdownStep, StepState};
-use crate::serve::{DemoPlan, Guarded, Observer, ReadyView, prepare};
+use crate::serve::{CONTROL, DemoPlan, Guarded, Observer, ReadyView, prepare};
 use crate::text;
 
 /// Threads of the control plane, apart from those of the data plane: it answers few calls, and must
@@ -42,6 +42,7 @@ pub(super) fn run(
         (None, true) => Guarded::ByChild,
         (None, false) => Guarded::ByNobody,
     };
+    log_panics();
     let _log = logging::start(&settings.serve.log, output)?;
     let (sender, signs) = mpsc::channel();
     let observer = Arc::new(Forward(Mutex::new(sender)));
@@ -53,7 +54,7 @@ pub(super) fn run(
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
-        .thread_name("control")
+        .thread_name(CONTROL)
         .enable_all()
         .build()
         .map_err(|error| Fault::caused(FaultKind::Internal, text::serve::plane_failed(), &error))?;

@@ -10,13 +10,21 @@
 //! thread, so that they are heard while the runtime is stuck. This room names `model` and `text`.
 
 mod budget;
+#[cfg(unix)]
+mod first_process;
+mod panics;
+mod pulse;
 mod signals;
 mod stop;
 mod tasks;
 mod watchdog;
 
 pub use budget::Budget;
+#[cfg(unix)]
+pub use first_process::{ChildEnd, Reaper, give_terminal_to};
+pub use panics::log_panics;
+pub use pulse::{Pulse, Question};
 pub use signals::{SignalError, StopSignal, ignore_stop_signals, listen_for_stop_signals};
 pub use stop::{Stop, StopCause, StopState, StopWatch};
 pub use tasks::{Importance, Tasks};
-pub use watchdog::Watchdog;
+pub use watchdog::{Verdict, Watch, Watchdog};

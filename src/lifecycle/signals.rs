@@ -121,7 +121,7 @@ mod platform {
 
     /// Whether SIGHUP was ignored when the process began. Linux tells without unsafe code; where
     /// nothing tells, a hang-up is a stop.
-    fn hangup_is_ignored() -> bool {
+    pub(in crate::lifecycle) fn hangup_is_ignored() -> bool {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         status
             .lines()
@@ -130,6 +130,9 @@ mod platform {
             .is_some_and(|mask| mask & (1 << (SIGHUP - 1)) != 0)
     }
 }
+
+#[cfg(unix)]
+pub(super) use platform::hangup_is_ignored;
 
 #[cfg(windows)]
 mod platform {

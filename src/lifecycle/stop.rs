@@ -142,6 +142,14 @@ impl StopWatch {
         self.until(StopState::is_forced).await;
     }
 
+    /// Resolves when the state changes from what this half saw last. Never resolves if every [`Stop`]
+    /// is gone.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     async fn until(&mut self, reached: fn(&StopState) -> bool) {
         if self.0.wait_for(reached).await.is_err() {
             std::future::pending::<()>().await;

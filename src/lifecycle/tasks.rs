@@ -17,6 +17,8 @@ use super::{Stop, StopCause};
 pub enum Importance {
     /// Its end before a stop starts the shutdown.
     Vital,
+    /// It may end when it has done its part; its panic before a stop starts the shutdown.
+    Needed,
     /// Its end is its own affair.
     Helper,
 }
@@ -48,7 +50,12 @@ impl Drop for Listed {
         if panicking {
             tracing::error!(task = self.name, "a task panicked");
         }
-        if self.importance == Importance::Vital {
+        let is_missed = match self.importance {
+            Importance::Vital => true,
+            Importance::Needed => panicking,
+            Importance::Helper => false,
+        };
+        if is_missed {
             self.tasks.stop.request(StopCause::TaskEnded(self.name), Instant::now());
         }
     }
@@ -152,6 +159,17 @@ mod tests {
             stop.state().cause().map(|(cause, _)| cause.clone()),
             Some(StopCause::TaskEnded("control"))
         );
+    }
+
+    #[tokio::test]
+    async fn a_needed_task_may_end_but_not_panic() {
+        let stop = Stop::new();
+        let tasks = Tasks::new(stop.clone());
+        assert!(tasks.spawn("sync", Importance::Needed, async {}).await.is_ok());
+        assert!(!stop.state().is_stopping());
+        let task = tasks.spawn("sync", Importance::Needed, async { panic!("on purpose") });
+        assert!(task.await.is_err());
+        assert!(stop.state().is_stopping());
     }
 
     #[tokio::test]

@@ -129,6 +129,10 @@ pub trait Live: Send + Sync {
     /// channel closes when the server is about to exit.
     fn request_shutdown(&self, by: &Actor) -> mpsc::UnboundedReceiver<ShutdownProgress>;
 
+    /// Misbehaves as it is asked to, for a test.
+    #[cfg(feature = "debug-hooks")]
+    fn misbehave(&self, how: &str);
+
     /// Its guardian.
     fn guardian(&self) -> GuardianView;
 

@@ -4,12 +4,14 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use http::{HeaderMap, Method};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,6 +21,7 @@ use tokio::task::spawn_local;
 use super::answer::{Failure, answer};
 use super::drain::{self, EndGuard};
 use super::engine;
+use super::fault::{ProxyFault, Restarts};
 use super::handle::{Proxy, ProxyPhase};
 use super::listen::{BoundListener, is_exhaustion};
 use super::table::ConnectionGuard;
@@ -72,7 +75,17 @@ pub(super) async fn host(worker: &Rc<Worker>, proxy: Arc<Proxy>, listener: Bound
             Err(error) => complain(&proxy, &error),
         }
     }
-    accept_until_told(worker, &proxy, &listeners).await;
+    let mut restarts = Restarts::new(Instant::now());
+    // What it touches is whole after any panic: counts are guards, and the listeners only lend.
+    while AssertUnwindSafe(accept_until_told(worker, &proxy, &listeners))
+        .catch_unwind()
+        .await
+        .is_err()
+    {
+        let pause = restarts.pause(Instant::now());
+        proxy.tell(ProxyFault::Accepting(pause));
+        rest(&proxy, pause).await;
+    }
     if !proxy.is_cut() {
         empty_queues(worker, &proxy, &listeners);
     }
@@ -81,10 +94,23 @@ pub(super) async fn host(worker: &Rc<Worker>, proxy: Arc<Proxy>, listener: Bound
     drop(end);
 }
 
+/// Waits that long, or until the proxy is told to end.
+async fn rest(proxy: &Proxy, pause: Duration) {
+    let until = tokio::time::Instant::now() + pause;
+    while proxy.phase() == ProxyPhase::Running {
+        let told = proxy.progress.notified();
+        if tokio::time::timeout_at(until, told).await.is_err() {
+            return;
+        }
+    }
+}
+
 async fn accept_until_told(worker: &Rc<Worker>, proxy: &Arc<Proxy>, listeners: &[TcpListener]) {
     let mut pause = FIRST_PAUSE;
     let mut complained: Option<Instant> = None;
     while proxy.phase() == ProxyPhase::Running {
+        #[cfg(feature = "debug-hooks")]
+        super::debug_hooks::on_accept();
         let told = proxy.progress.notified();
         let accepted = tokio::select! {
             biased;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::fault::ProxyFault;
 use super::handle::{Proxy, ProxyPhase};
 use super::table::{Order, lock};
 use crate::model::Cut;
@@ -145,7 +146,11 @@ impl Drop for EndGuard {
                 took: begun.elapsed(),
             }
         };
+        let was_asked = self.0.phase() != ProxyPhase::Running;
         self.0.enter(ProxyPhase::Stopped);
+        if !was_asked {
+            self.0.tell(ProxyFault::Gone);
+        }
         self.0.report.send_replace(Some(Arc::new(report)));
     }
 }

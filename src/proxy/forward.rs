@@ -122,6 +122,8 @@ impl Forward {
         #[cfg(test)]
         super::tests::meddle(request.uri().path());
         let client = Rc::clone(&self.guard.client);
+        #[cfg(feature = "debug-hooks")]
+        super::debug_hooks::on_request(&client, &request);
         let route = client.proxy.route.load_full();
         let (mut parts, body) = request.into_parts();
         // hyper's own notes to itself (the pending upgrade); nothing of them goes to the target.

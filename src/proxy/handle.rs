@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use super::balance::Balancer;
 use super::counters::{CounterShard, LatencyHistogram};
 use super::drain::{DrainControl, DrainReport};
+use super::fault::{Faults, ProxyFault};
 use super::limits::Limits;
 use super::plane::WorkerHandle;
 use super::route::Route;
@@ -67,10 +68,16 @@ pub(super) struct Proxy {
     pub(super) report: watch::Sender<Option<Arc<DrainReport>>>,
     closed: Mutex<bool>,
     closed_changed: Condvar,
+    faults: Option<Faults>,
 }
 
 impl Proxy {
-    pub(super) fn new(spec: ProxySpec, limits: Arc<Limits>, workers: Arc<[WorkerHandle]>) -> Self {
+    pub(super) fn new(
+        spec: ProxySpec,
+        limits: Arc<Limits>,
+        workers: Arc<[WorkerHandle]>,
+        faults: Option<Faults>,
+    ) -> Self {
         Self {
             id: spec.id,
             name: spec.name,
@@ -86,6 +93,7 @@ impl Proxy {
             report: watch::Sender::new(None),
             closed: Mutex::new(false),
             closed_changed: Condvar::new(),
+            faults,
         }
     }
 
@@ -103,6 +111,13 @@ impl Proxy {
         if phase == ProxyPhase::Stopped {
             *lock(&self.closed) = true;
             self.closed_changed.notify_all();
+        }
+    }
+
+    /// Tells whoever is to hear of a defect.
+    pub(super) fn tell(&self, fault: ProxyFault) {
+        if let Some(faults) = &self.faults {
+            faults(self.id, fault);
         }
     }
 

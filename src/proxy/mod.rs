@@ -24,11 +24,14 @@ mod body;
 mod client_io;
 mod connect;
 mod counters;
+#[cfg(feature = "debug-hooks")]
+mod debug_hooks;
 mod drain;
 mod engine;
 mod exchange;
 #[cfg(windows)]
 mod exclusive;
+mod fault;
 mod forward;
 mod handle;
 mod headers;
@@ -58,6 +61,7 @@ mod tests;
 pub use balance::Balancer;
 pub use counters::{LATENCY_BOUNDS, LatencyHistogram};
 pub use drain::DrainReport;
+pub use fault::{Faults, ProxyFault};
 pub use handle::{ProxyHandle, ProxyPhase, ProxySpec};
 pub use limits::Limits;
 pub use listen::{BindError, BoundListener, bind};

@@ -1,6 +1,8 @@
 //! The data plane: one thread with one runtime for each worker, apart from the control plane's.
 
+use std::io;
 use std::net::SocketAddr;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -10,20 +12,31 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::fault::{Faults, Restarts};
 use super::handle::{Proxy, ProxyHandle, ProxySpec};
 use super::limits::Limits;
 use super::listen::BoundListener;
 use super::table::{ConnectionGuard, lock};
 use super::worker::{self, Worker};
+use crate::lifecycle::{Pulse, Question};
 use crate::model::{ServiceName, TargetName};
 
+/// Beats of the watchdog between two questions to a worker: a wake-up that it would not have else.
+const PULSE: u32 = 5;
+
+fn thread_name(index: usize) -> String {
+    format!("pmctl-data-{index}")
+}
+
 /// How the data plane is set up.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PlaneSettings {
     /// Worker threads, at least one.
     pub workers: usize,
     /// Bounds of every connection.
     pub limits: Limits,
+    /// Who hears of proxies that panicked.
+    pub faults: Option<Faults>,
     /// Where this process takes orders, if it does. Nothing is forwarded there: whoever reaches a
     /// proxy would pass for somebody on this machine.
     pub control: Option<Control>,
@@ -51,7 +64,7 @@ impl Default for PlaneSettings {
     /// One worker for each core the process may use.
     fn default() -> Self {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { workers, limits: Limits::default(), control: None }
+        Self { workers, limits: Limits::default(), faults: None, control: None }
     }
 }
 
@@ -85,10 +98,15 @@ pub(super) enum Job {
     /// Serve a connection that another worker accepted. The socket stands first: it is closed
     /// before its guard is dropped.
     Serve(std::net::TcpStream, ConnectionGuard),
+    /// Say that the worker moves.
+    Answer(Question),
     /// Close the connections kept for this generation of a target.
     Forget(u64),
     /// End when nothing is left.
     Stop,
+    /// Panic.
+    #[cfg(feature = "debug-hooks")]
+    Panic,
 }
 
 /// How a worker is reached from any thread.
@@ -104,8 +122,11 @@ impl std::fmt::Debug for Job {
         f.write_str(match self {
             Self::Listen(..) => "Listen",
             Self::Serve(..) => "Serve",
+            Self::Answer(_) => "Answer",
             Self::Forget(_) => "Forget",
             Self::Stop => "Stop",
+            #[cfg(feature = "debug-hooks")]
+            Self::Panic => "Panic",
         })
     }
 }
@@ -134,6 +155,7 @@ struct Inner {
     workers: Arc<[WorkerHandle]>,
     limits: Arc<Limits>,
     control: Option<Control>,
+    faults: Option<Faults>,
     next_home: AtomicUsize,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -160,6 +182,7 @@ impl Plane {
             workers,
             limits,
             control: settings.control,
+            faults: settings.faults,
             next_home: AtomicUsize::new(0),
             threads: Mutex::default(),
         }));
@@ -178,7 +201,7 @@ impl Plane {
     fn start_worker(
         &self,
         index: usize,
-        jobs: UnboundedReceiver<Job>,
+        mut jobs: UnboundedReceiver<Job>,
     ) -> Result<JoinHandle<()>, PlaneError> {
         let workers = Arc::clone(&self.0.workers);
         let limits = Arc::clone(&self.0.limits);
@@ -186,24 +209,29 @@ impl Plane {
         // A local runtime cannot move between threads: it is made on its own, which reports back.
         let (told, hear) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
-            .name(format!("pmctl-data-{index}"))
+            .name(thread_name(index))
             .spawn(move || {
-                let runtime = worker::runtime();
-                let runtime = match runtime {
-                    Ok(runtime) => runtime,
-                    Err(error) => {
-                        let _ = told.send(Err(error));
+                let mut runtime = worker::runtime();
+                let told = told.send(runtime.as_ref().map(drop).map_err(io::Error::kind));
+                let mut restarts = Restarts::new(Instant::now());
+                while let (Ok(current), Ok(())) = (runtime, &told) {
+                    let (workers, limits) = (Arc::clone(&workers), Arc::clone(&limits));
+                    let worker = Worker::new(index, workers, limits, control.clone());
+                    // A panic takes the runtime with all its tasks along; nothing that it shares is
+                    // left half-done that is not whole after any panic.
+                    let run = AssertUnwindSafe(|| current.block_on(worker::run(worker, &mut jobs)));
+                    if panic::catch_unwind(run).is_ok() {
                         return;
                     }
-                };
-                let _ = told.send(Ok(()));
-                let worker = Worker::new(index, workers, limits, control);
-                runtime.block_on(worker::run(worker, jobs));
+                    drop(current);
+                    std::thread::sleep(restarts.pause(Instant::now()));
+                    runtime = worker::runtime();
+                }
             })
             .map_err(|source| PlaneError::Thread { worker: index, source })?;
         match hear.recv() {
             Ok(Ok(())) => Ok(thread),
-            Ok(Err(source)) => Err(PlaneError::Runtime { worker: index, source }),
+            Ok(Err(kind)) => Err(PlaneError::Runtime { worker: index, source: kind.into() }),
             Err(_) => Err(PlaneError::Runtime {
                 worker: index,
                 source: std::io::Error::other("the thread ended at once"),
@@ -215,12 +243,29 @@ impl Plane {
     pub fn spawn(&self, spec: ProxySpec, listener: BoundListener) -> ProxyHandle {
         let workers = Arc::clone(&self.0.workers);
         let home = self.0.next_home.fetch_add(1, Ordering::Relaxed) % workers.len();
-        let proxy = Arc::new(Proxy::new(spec, Arc::clone(&self.0.limits), workers));
+        let proxy =
+            Arc::new(Proxy::new(spec, Arc::clone(&self.0.limits), workers, self.0.faults.clone()));
         if proxy.workers[home].ask(Job::Listen(Arc::clone(&proxy), listener)).is_err() {
             // The plane was stopped: this proxy ends before it began.
             drop(super::drain::EndGuard(Arc::clone(&proxy)));
         }
         ProxyHandle(proxy)
+    }
+
+    /// Each worker thread by its name, to be asked now and then whether it moves.
+    pub fn pulses(&self) -> Vec<Pulse> {
+        let pulse = |index: usize| {
+            let plane = self.clone();
+            Pulse::new(thread_name(index), PULSE, move |question| {
+                // A worker that has ended is not stuck; it is asked no more, nor is it missed.
+                if let Err(Job::Answer(question)) =
+                    plane.0.workers[index].ask(Job::Answer(question))
+                {
+                    question.answer();
+                }
+            })
+        };
+        (0..self.0.workers.len()).map(pulse).collect()
     }
 
     /// Lets each worker thread end once it has no proxy and no connection left. Idempotent; waits

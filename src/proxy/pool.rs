@@ -362,7 +362,7 @@ mod tests {
         let limits = Arc::new(limits);
         let name = "dspapi".parse().unwrap();
         let spec = ProxySpec { id: ServiceId(1), name, route: first.clone().into() };
-        let proxy = Arc::new(Proxy::new(spec, Arc::clone(&limits), Arc::from([])));
+        let proxy = Arc::new(Proxy::new(spec, Arc::clone(&limits), Arc::from([]), None));
         (Pool::new(limits, None), proxy)
     }
 

@@ -83,7 +83,7 @@ pub(super) fn runtime() -> io::Result<LocalRuntime> {
 }
 
 /// Does jobs until it is told to stop and nothing is left.
-pub(super) async fn run(worker: Worker, mut jobs: UnboundedReceiver<Job>) {
+pub(super) async fn run(worker: Worker, jobs: &mut UnboundedReceiver<Job>) {
     let worker = Rc::new(worker);
     spawn_local(sweep(Rc::clone(&worker)));
     let mut stopping = false;
@@ -108,8 +108,11 @@ pub(super) async fn run(worker: Worker, mut jobs: UnboundedReceiver<Job>) {
                     spawn_local(engine::serve(Rc::clone(&worker), stream, guard));
                 }
             }
+            Some(Job::Answer(question)) => question.answer(),
             Some(Job::Forget(generation)) => worker.pool.forget(generation),
             Some(Job::Stop) | None => stopping = true,
+            #[cfg(feature = "debug-hooks")]
+            Some(Job::Panic) => panic!("a worker panics, as it was asked to"),
         }
     }
     jobs.close();

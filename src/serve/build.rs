@@ -9,12 +9,13 @@ use super::access::{ControlTls, ControlToken, introduction};
 use super::control::{ControlBindError, ControlListener};
 use super::demo::DemoPlan;
 use super::directory::Directory;
+use super::faults::ProxyFaults;
 use super::guardian::{Charge, Guarded, Guardian};
 use super::heartbeats::{Heartbeats, Plan};
 use super::proxies::Proxies;
 use super::refusals::TellRefusals;
 use super::server::{Parts, Server};
-use crate::config::{AccessSettings, LimitSettings, OnConflict, Settings};
+use crate::config::{AccessSettings, LimitSettings, OnConflict, OnHang, Settings};
 use crate::eureka::{CALL, HttpRegistries, NodeMark, Registries};
 use crate::host::{self, clock};
 use crate::lifecycle::Stop;
@@ -22,7 +23,7 @@ use crate::model::{
     Actor, Fault, FaultKind, NodeName, Phase, ProcessIdentity, RegistryUrl, ServerState, ServerView,
 };
 use crate::ops::{Ops, repair_rows, store_fault, taken_address_fault};
-use crate::proxy::{Control, Limits, Plane, PlaneSettings, WireLimits};
+use crate::proxy::{Control, Faults, Limits, Plane, PlaneSettings, WireLimits};
 use crate::store::{
     Acquired, HolderKind, Location, LockHolder, NodeId, NodeRow, OwnerLock, Store, WriterLock,
 };
@@ -68,6 +69,7 @@ pub struct Prepared {
     pub(super) registry_url: Option<RegistryUrl>,
     pub(super) attention: Vec<Message>,
     pub(super) on_conflict: OnConflict,
+    pub(super) on_hang: OnHang,
     /// Servers of this node that never said goodbye, as they stood in the rows.
     pub(super) unclean: Vec<ProcessIdentity>,
 }
@@ -120,7 +122,9 @@ pub async fn prepare(
     lock.set_url(&url).map_err(store_fault)?;
 
     let refusals = TellRefusals::default();
-    let plane = start_plane(settings, &descriptors, refusals.control(control.address()))?;
+    let faults = ProxyFaults::default();
+    let told = refusals.control(control.address());
+    let plane = start_plane(settings, &descriptors, faults.hear(), told)?;
     let identity = lock.holder().identity.clone();
     let row = NodeRow {
         name: node.clone(),
@@ -131,7 +135,10 @@ pub async fn prepare(
         started_at,
     };
     // From the first row on, somebody is there who can put it right.
-    let guardian = Guardian::start(guarded, || Charge::new(settings, identity.clone()));
+    let guardian = Guardian::start(guarded, || {
+        let scratch = demo.as_ref().map(|demo| demo.directory().to_owned());
+        Charge::new(settings, identity.clone()).with_scratch(scratch)
+    });
     let node_id = store.start_node(row).await.map_err(store_fault)?;
     store.set_control_url(node_id, &url).await.map_err(store_fault)?;
 
@@ -153,7 +160,7 @@ pub async fn prepare(
     let server = Arc::new(Server::new(
         node_id,
         view,
-        Parts { proxies, heartbeats, directory, guardian },
+        Parts { proxies, heartbeats, directory, guardian, faults },
         stop.clone(),
         serve.service_timeout,
         started_at,
@@ -191,6 +198,7 @@ pub async fn prepare(
         registry_url: settings.eureka.urls.first().cloned(),
         attention,
         on_conflict: serve.on_conflict,
+        on_hang: serve.on_hang,
         unclean: unclean.into_iter().map(|node| node.row.identity).collect(),
     }))
 }
@@ -329,11 +337,13 @@ async fn bind_control(
 fn start_plane(
     settings: &Settings,
     descriptors: &Descriptors,
+    faults: Faults,
     control: Control,
 ) -> Result<Plane, Fault> {
     let plane = PlaneSettings {
         workers: settings.serve.workers,
         limits: limits(&settings.serve.limits, descriptors),
+        faults: Some(faults),
         control: Some(control),
     };
     Plane::start(plane)

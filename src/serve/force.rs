@@ -9,8 +9,8 @@ use crate::model::{Actor, EventAction, NodeName, Outcome};
 use crate::store::{Location, NewEvent, Store};
 use crate::text;
 
-/// For the rows; past it they are left to whoever repairs after a crash.
-const ROWS: Duration = Duration::from_secs(2);
+/// For the rows; past it they are left to the guardian, or whoever repairs after a crash.
+const ROWS: Duration = Duration::from_millis(800);
 
 /// Closes every listener and connection, then sets the rows to stopped through a connection and a
 /// runtime of its own, because the server's may be the very thing that hangs.

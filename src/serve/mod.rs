@@ -11,10 +11,14 @@
 mod access;
 mod build;
 mod control;
+#[cfg(feature = "debug-hooks")]
+mod debug_hooks;
 mod demo;
 mod directory;
+mod faults;
 mod force;
 mod guardian;
+mod hang;
 mod health;
 mod heartbeats;
 mod observer;
@@ -31,7 +35,8 @@ mod sync;
 pub use build::{Prepared, prepare};
 pub use control::{ControlBindError, ControlListener};
 pub use demo::{DemoPlan, PrivateDirectory, demo_upstream};
-pub use guardian::{Charge, GUARDIAN, Guarded, Taken, Watched, take_over, watch};
+pub use guardian::{Charge, GUARDIAN, Guarded, Taken, Watched, own_program, take_over, watch};
 pub use observer::{DemoView, Observer, ReadyView};
 pub use registry::RegistryServer;
+pub use run::CONTROL;
 pub use shutdown::Ended;

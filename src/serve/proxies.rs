@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::host::BindFailure;
+use crate::lifecycle::Pulse;
 use crate::model::{Fault, FaultKind, Phase, Port, Service, ServiceId, ServiceName, TargetUrl};
 use crate::ops::{bind_fault, taken_port_fault};
 use crate::proxy::{
@@ -56,6 +57,12 @@ impl Proxies {
         self.via.is_of_any_service_in(headers)
     }
 
+    /// Never lets go of the table.
+    #[cfg(feature = "debug-hooks")]
+    pub(super) fn hold_for_ever(&self) {
+        std::mem::forget(self.table());
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -78,6 +85,15 @@ impl Proxies {
 
     pub(super) fn forget(&self, id: ServiceId) {
         self.table().rows.remove(&id);
+    }
+
+    /// Forgets a proxy that ended by itself, and not the one that has taken its place.
+    pub(super) fn forget_gone(&self, id: ServiceId) {
+        let mut table = self.table();
+        let is_gone = |running: &Running| running.handle.phase() == ProxyPhase::Stopped;
+        if table.rows.get(&id).is_some_and(is_gone) {
+            table.rows.remove(&id);
+        }
     }
 
     /// The active target of `service`, made ready to forward to. Reads its CA file.
@@ -132,6 +148,11 @@ impl Proxies {
         table.leaving.extend(replaced);
         table.leaving.retain(|old| old.handle.phase() != ProxyPhase::Stopped);
         Ok(())
+    }
+
+    /// The data plane's threads, each to be asked whether it moves.
+    pub(super) fn pulses(&self) -> Vec<Pulse> {
+        self.plane.pulses()
     }
 
     /// Ends the data plane's threads once its proxies are gone.

@@ -1,16 +1,20 @@
 //! A server's life between prepared and stopped.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::build::Prepared;
 use super::control::RemainingCalls;
 use super::demo;
+use super::faults;
 use super::force;
+use super::hang;
 use super::health;
 use super::observer::{Observer, ReadyView};
 use super::residue;
@@ -19,7 +23,7 @@ use super::sync;
 use crate::api;
 use crate::config::OnConflict;
 use crate::host::clock;
-use crate::lifecycle::{Importance, Tasks, Watchdog};
+use crate::lifecycle::{Importance, Pulse, Tasks, Watch, Watchdog};
 use crate::model::{
     Actor, Actual, EventAction, Fault, FaultKind, KillRequest, Outcome, Phase, Selection,
     ServiceId, ServiceName, ServiceView,
@@ -29,6 +33,9 @@ use crate::rpc;
 use crate::store::NewEvent;
 use crate::text::{self, Lang};
 
+/// Name of the threads of the control plane.
+pub const CONTROL: &str = "control";
+
 /// Between two looks at ports that a start waits for.
 const TRY_AGAIN: Duration = Duration::from_millis(250);
 
@@ -36,12 +43,7 @@ impl Prepared {
     /// Starts what is wanted, serves until a stop is asked for, and shuts down in order. An error
     /// means that the server never became ready; everything was given back.
     pub async fn run(self, observer: Arc<dyn Observer>) -> Result<Ended, Fault> {
-        let last_resort = {
-            let (server, location) = (self.server.clone(), self.location.clone());
-            let node = self.node.clone();
-            move || force::last_resort(&server, &location, &node)
-        };
-        let watchdog = Watchdog::start(self.stop.watch(), self.shutdown_timeout, last_resort);
+        let watchdog = self.start_watchdog();
         let watchdog = watchdog.map_err(|error| {
             Fault::caused(FaultKind::Internal, text::serve::watchdog_failed(), &error)
         })?;
@@ -90,9 +92,9 @@ impl Prepared {
         let _demo = run.demo;
         let told = server.health.edges();
         let edges = health::record(ops.clone(), told, stop.watch());
-        tasks.spawn("health-events", Importance::Helper, edges);
+        tasks.spawn("health-events", Importance::Needed, edges);
         let (driven, driving) = (server.clone(), ops.clone());
-        tasks.spawn("heartbeats", Importance::Helper, async move {
+        tasks.spawn("heartbeats", Importance::Needed, async move {
             let health = driven.health_signal();
             driven.heartbeats.drive(&driving, health, |id| driven.is_unhealthy(id)).await;
         });
@@ -106,7 +108,9 @@ impl Prepared {
             tasks.spawn("registry-residue", Importance::Helper, residue);
         }
         let syncing = sync::run(ops.clone(), server.clone(), run.sync_interval, stop.watch());
-        let sync = tasks.spawn("status-sync", Importance::Helper, syncing);
+        let sync = tasks.spawn("status-sync", Importance::Needed, syncing);
+        let faults = faults::run(ops.clone(), server.clone(), stop.watch());
+        tasks.spawn("proxy-faults", Importance::Needed, faults);
         drop(writer);
         if let Some((view, services)) = standing {
             announce(&view, &services, lang);
@@ -138,6 +142,20 @@ impl Prepared {
         let ended = shutdown::run(leaving).await;
         watchdog.goodbye();
         Ok(ended)
+    }
+
+    fn start_watchdog(&self) -> io::Result<Watchdog> {
+        let (server, location) = (self.server.clone(), self.location.clone());
+        let node = self.node.clone();
+        let mut pulses = self.server.proxies.pulses();
+        pulses.push(Pulse::of_runtime(CONTROL.to_owned(), Handle::current()));
+        Watchdog::start(Watch {
+            stop: self.stop.watch(),
+            total: self.shutdown_timeout,
+            pulses,
+            hang: hang::hear(self.server.clone(), self.on_hang, self.lang),
+            last_resort: move || force::last_resort(&server, &location, &node),
+        })
     }
 
     /// Starts what is wanted; what an unclean server left on its ports is ended first if that was

@@ -1,5 +1,6 @@
 //! The live server as the operations see it.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::{mpsc, watch};
 
 use super::directory::Directory;
+use super::faults::ProxyFaults;
 use super::guardian::Guardian;
 use super::health::Health;
 use super::heartbeats::Heartbeats;
@@ -22,7 +24,7 @@ use crate::model::{
 use crate::ops::{Live, Metrics, ServiceMetrics, StopResult};
 use crate::proxy::ProxyPhase;
 use crate::store::NodeId;
-use crate::text::Message;
+use crate::text::{self, Message};
 
 /// The task of a change that a caller asked for.
 pub(super) const CHANGE: &str = "change";
@@ -38,12 +40,15 @@ pub(super) struct Server {
     pub(super) heartbeats: Heartbeats,
     pub(super) directory: Directory,
     pub(super) guardian: Guardian,
+    pub(super) faults: ProxyFaults,
     pub(super) service_timeout: Duration,
     pub(super) started_at: Timestamp,
     view: ServerView,
     phase: watch::Sender<Phase>,
     events: watch::Sender<i64>,
     attention: Mutex<Vec<Message>>,
+    /// Threads that stand still.
+    hung: Mutex<BTreeSet<String>>,
 }
 
 /// What a server is made of.
@@ -52,6 +57,7 @@ pub(super) struct Parts {
     pub(super) heartbeats: Heartbeats,
     pub(super) directory: Directory,
     pub(super) guardian: Guardian,
+    pub(super) faults: ProxyFaults,
 }
 
 impl Server {
@@ -63,7 +69,7 @@ impl Server {
         service_timeout: Duration,
         started_at: Timestamp,
     ) -> Self {
-        let Parts { proxies, heartbeats, directory, guardian } = parts;
+        let Parts { proxies, heartbeats, directory, guardian, faults } = parts;
         let tasks = Tasks::new(stop.clone());
         Self {
             node_id,
@@ -72,6 +78,7 @@ impl Server {
             heartbeats,
             directory,
             guardian,
+            faults,
             tasks,
             stop,
             progress: Progress::default(),
@@ -81,6 +88,7 @@ impl Server {
             phase: watch::Sender::new(Phase::Starting),
             events: watch::Sender::new(0),
             attention: Mutex::default(),
+            hung: Mutex::default(),
         }
     }
 
@@ -91,6 +99,15 @@ impl Server {
     /// Replaces what the server wants a person to know.
     pub(super) fn set_attention(&self, messages: Vec<Message>) {
         *self.attention.lock().unwrap_or_else(PoisonError::into_inner) = messages;
+    }
+
+    /// Remembers that those threads stand still, or do no more.
+    pub(super) fn set_hung(&self, threads: &str, is_stuck: bool) {
+        let mut hung = self.hung.lock().unwrap_or_else(PoisonError::into_inner);
+        match is_stuck {
+            true => drop(hung.insert(threads.to_owned())),
+            false => drop(hung.remove(threads)),
+        }
     }
 
     /// Closes every listener and connection at once, from whatever thread.
@@ -181,6 +198,10 @@ impl Live for Server {
 
     fn attention(&self) -> Vec<Message> {
         let mut needs = self.attention.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let hung = self.hung.lock().unwrap_or_else(PoisonError::into_inner);
+        needs.extend(hung.iter().map(text::guardian::attention_hung));
+        drop(hung);
+        needs.extend(self.faults.attention());
         needs.extend(self.guardian.attention());
         needs.extend(self.heartbeats.attention());
         needs.extend(self.directory.attention(&self.proxies));
@@ -303,6 +324,11 @@ impl Live for Server {
         let progress = self.progress.watch();
         self.stop.request(StopCause::Control(by.to_string()), Instant::now());
         progress
+    }
+
+    #[cfg(feature = "debug-hooks")]
+    fn misbehave(&self, how: &str) {
+        super::debug_hooks::misbehave(self, how);
     }
 
     fn guardian(&self) -> GuardianView {

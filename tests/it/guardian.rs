@@ -5,69 +5,14 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Signal, kill_process, test_kill_process};
 use serde_json::Value;
 
 use crate::support::{
-    Pmctl, Registry, Script, Server, Upstream, Wire, anonymous_memory, free_port, guardian_of,
-    is_listening, wait_until,
+    Pmctl, Script, Server, Upstream, Wire, announced, anonymous_memory, assert_all_stopped,
+    events_by, free_port, guardian, guardian_of, is_listening, is_there, wait_gone, wait_status,
+    wait_until,
 };
-
-/// The guardian of a ready server.
-#[track_caller]
-fn guardian(server: &Server) -> Pid {
-    wait_until("a guardian", || server.guardian().ok_or_else(|| format!("none\n{server}")))
-}
-
-fn is_there(pid: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
-    // Nobody waits for an orphan at once: a zombie is gone.
-    stat.is_ok_and(|stat| {
-        !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z')
-    })
-}
-
-#[track_caller]
-fn wait_gone(pid: Pid) {
-    wait_until("the guardian's end", || match is_there(pid) {
-        true => Err(format!("{pid:?} is there")),
-        false => Ok(()),
-    });
-}
-
-/// The events of `actor`, as actions.
-fn events_by(pmctl: &Pmctl, actor: &str) -> Vec<String> {
-    let document = pmctl.json(&["--direct", "events", "-n", "1000"]);
-    let events = document["events"].as_array().expect("events").iter();
-    let own = events.filter(|event| event["actor"] == actor);
-    own.map(|event| event["action"].as_str().unwrap_or_default().to_owned()).collect()
-}
-
-#[track_caller]
-fn assert_all_stopped(pmctl: &Pmctl) {
-    for (name, (_, actual)) in pmctl.rows() {
-        assert_eq!(actual, "stopped", "{name}");
-    }
-}
-
-/// A sandbox with a registry and one announced service, and its instance's path.
-fn announced() -> (Pmctl, Registry, Upstream, u16, String) {
-    let (pmctl, upstream, port) = (Pmctl::new(), Upstream::saying("hello"), free_port());
-    let registry = Registry::start(&pmctl, &[]);
-    let pmctl =
-        pmctl.with("PMCTL_EUREKA_URL", &registry.url()).with("PMCTL_ADVERTISE", "127.0.0.1");
-    pmctl.add("shop", port, &upstream.url());
-    let own = format!("/apps/SHOP/127.0.0.1:shop:{port}");
-    (pmctl, registry, upstream, port, own)
-}
-
-#[track_caller]
-fn wait_status(registry: &Registry, path: &str, status: u16) {
-    wait_until(&format!("{status} for {path}"), || match registry.ask("GET", path, "").status {
-        found if found == status => Ok(()),
-        other => Err(other.to_string()),
-    });
-}
 
 #[test]
 fn after_sigkill_of_the_server_its_guardian_leaves_no_row_and_no_instance_and_goes() {
@@ -323,4 +268,16 @@ fn every_process_of_a_killed_server_is_gone_with_its_log_in_the_file() {
     let told: BTreeSet<bool> =
         text.lines().map(|line| line.contains("1 dead servers noted")).collect();
     assert!(told.contains(&true), "{text}");
+}
+
+#[test]
+fn the_directory_of_a_demo_that_was_killed_goes_with_it() {
+    let pmctl = Pmctl::new();
+    let server = pmctl.serve_with(&["--demo"]);
+    let guardian = guardian(&server);
+    let left = || fs::read_dir(pmctl.dir().join("tmp")).expect("a folder").flatten().count();
+    assert_eq!(left(), 1);
+    server.kill_hard();
+    wait_gone(guardian);
+    assert_eq!(left(), 0);
 }

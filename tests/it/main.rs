@@ -31,6 +31,11 @@ mod harness;
 mod health;
 /// Leases in a registry: announced, renewed, gone with the server; a registry that fails.
 mod heartbeats;
+/// A server that stands still, and one that panics.
+#[cfg(feature = "debug-hooks")]
+mod hung;
+/// A server that is the first process of a container.
+mod init;
 /// Freeing ports.
 mod ports_kill;
 /// A server that is hard to recognise is never ended for its port.

@@ -2,6 +2,7 @@
 
 mod add;
 mod edit;
+mod fault;
 mod heal;
 mod list;
 mod run;

@@ -253,7 +253,7 @@ impl Bench {
         workers: usize,
     ) -> Self {
         let control = control.map(|address| Control { address, refused: Arc::new(|_, _| {}) });
-        let plane = Plane::start(PlaneSettings { workers, limits, control }).unwrap();
+        let plane = Plane::start(PlaneSettings { workers, limits, faults: None, control }).unwrap();
         let listener = bind_number(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0).unwrap();
         let addr = listener.local_addrs()[0];
         let name: ServiceName = "dspapi".parse().unwrap();

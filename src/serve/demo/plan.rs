@@ -80,6 +80,11 @@ impl DemoPlan {
         }
     }
 
+    /// The directory.
+    pub(in crate::serve) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// The database of the demo.
     pub fn database_url(&self) -> String {
         format!("sqlite://{}", self.directory.path().join("pmctl.db").display())

@@ -24,6 +24,8 @@ pub struct Charge {
     /// With credentials.
     registries: Vec<String>,
     pub(super) registry_ca: Option<PathBuf>,
+    /// A demo's directory, which is to go with it.
+    pub(super) scratch: Option<PathBuf>,
     /// Where a guardian logs; nowhere where the server has no file.
     pub(super) log: LogSettings,
 }
@@ -39,8 +41,14 @@ impl Charge {
             patience: settings.timeout,
             registries: settings.eureka.urls.iter().map(RegistryUrl::with_credentials).collect(),
             registry_ca: settings.eureka.ca_file.clone(),
+            scratch: None,
             log: settings.serve.log.clone(),
         }
+    }
+
+    /// The same for a server that has made a directory of its own.
+    pub(in crate::serve) fn with_scratch(self, scratch: Option<PathBuf>) -> Self {
+        Self { scratch, ..self }
     }
 
     /// Where a guardian logs.

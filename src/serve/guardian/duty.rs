@@ -33,7 +33,7 @@ pub enum Taken {
     NotOurs,
 }
 
-/// Puts right what the server of `charge` left, within 15 s. The server is dead, or about to be; while
+/// Puts right what the server of `charge` left, within 15 s, and removes what it made for itself. The server is dead, or about to be; while
 /// it holds its lock nothing is touched.
 ///
 /// # Errors
@@ -46,6 +46,11 @@ pub fn take_over(charge: &Charge) -> Result<Taken, Fault> {
     })?;
     let done = runtime.block_on(async { tokio::time::timeout(LONGEST, clean(charge)).await });
     runtime.shutdown_background();
+    if let Some(scratch) = &charge.scratch
+        && let Err(error) = std::fs::remove_dir_all(scratch)
+    {
+        tracing::warn!(directory = %scratch.display(), %error, "the demo's directory stays");
+    }
     let late = || Err(Fault::new(FaultKind::Timeout, text::guardian::guardian_late()));
     done.unwrap_or_else(|_| late())
 }

@@ -197,7 +197,7 @@ fn describe(status: ExitStatus) -> String {
 
 /// Starts a guardian and tells it its charge.
 fn spawn(charge: &Charge) -> io::Result<(Child, ChildStdin)> {
-    let mut command = Command::new(program()?);
+    let mut command = Command::new(own_program()?);
     // The pid is there for whoever looks at the list of processes.
     command.args([OsString::from(GUARDIAN), charge.server.pid.to_string().into()]);
     #[cfg(unix)]
@@ -223,8 +223,11 @@ fn spawn(charge: &Charge) -> io::Result<(Child, ChildStdin)> {
     }
 }
 
-/// This very program, also where its file was replaced by another version meanwhile.
-fn program() -> io::Result<std::path::PathBuf> {
+/// This very program, to be started once more, also where its file was replaced by another version meanwhile.
+///
+/// # Errors
+/// Where the system does not say where it is.
+pub fn own_program() -> io::Result<std::path::PathBuf> {
     let linked = std::path::Path::new("/proc/self/exe");
     match cfg!(target_os = "linux") && linked.exists() {
         true => Ok(linked.to_owned()),

@@ -12,5 +12,5 @@ mod watch;
 pub use charge::Charge;
 pub use duty::{Taken, take_over};
 pub(super) use keeper::Guardian;
-pub use keeper::{GUARDIAN, Guarded};
+pub use keeper::{GUARDIAN, Guarded, own_program};
 pub use watch::{Watched, watch};

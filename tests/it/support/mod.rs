@@ -16,6 +16,7 @@ mod guest;
 mod h2;
 mod holder;
 mod http1;
+mod leftovers;
 mod load;
 mod machine;
 mod ports;
@@ -37,6 +38,9 @@ pub use guest::{Guest, of_the_recipe};
 pub use h2::{HyperUpstream, TlsIdentity, h2_request, runtime};
 pub use holder::{Holder, Listen};
 pub use http1::{Broken, Response, Wire, get};
+pub use leftovers::{
+    announced, assert_all_stopped, events_by, guardian, is_there, wait_gone, wait_status,
+};
 pub use load::Load;
 pub use machine::{anonymous_memory, connections_to, is_listening, is_root, own_outside_address};
 pub use ports::{free_port, free_ports};

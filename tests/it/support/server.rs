@@ -117,11 +117,18 @@ impl Server {
     /// Waits for the end; the exit code, -1 when a signal ended it.
     #[track_caller]
     pub fn wait_exit(&mut self) -> i32 {
+        let code = self.wait_end();
+        let log = self.stderr();
+        assert!(!log.contains("panicked at"), "the server panicked\n{self}");
+        code
+    }
+
+    /// The same for a server that was made to panic.
+    #[track_caller]
+    pub fn wait_end(&mut self) -> i32 {
         let status = wait_until(&format!("the end of {}", self.command), || {
             self.try_exit().ok_or_else(|| format!("running\n{self}"))
         });
-        let log = self.stderr();
-        assert!(!log.contains("panicked at"), "the server panicked\n{self}");
         status.code().unwrap_or(-1)
     }
 

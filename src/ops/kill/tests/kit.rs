@@ -294,6 +294,9 @@ impl Live for MadeUpLive {
         mpsc::unbounded_channel().1
     }
 
+    #[cfg(feature = "debug-hooks")]
+    fn misbehave(&self, _: &str) {}
+
     fn guardian(&self) -> GuardianView {
         GuardianView::OFF
     }
