@@ -17,6 +17,7 @@ mod force;
 mod guardian;
 mod health;
 mod heartbeats;
+mod manager;
 mod observer;
 mod progress;
 mod proxies;

@@ -40,6 +40,8 @@ mod registry_residue;
 mod scale;
 /// Starting, stopping, and what the next start finds.
 mod serve_and_stop;
+/// What a service manager is told.
+mod service_manager;
 /// The registry of services, through a server and without one.
 mod services;
 /// Targets that name an application of the registry.
