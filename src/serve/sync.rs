@@ -32,6 +32,8 @@ pub(super) async fn run(ops: Ops, server: Arc<Server>, beat: Duration, mut stop:
             ops.prune_events(EVENTS_KEPT).await?;
             // A direct writer's events are followed too.
             ops.events_appended().await;
+            // Last: what can be done without it is done.
+            ops.check_database().await?;
             Ok::<_, crate::model::Fault>(healed)
         };
         match pass.await {

@@ -13,6 +13,8 @@ mod clients;
 mod control_access;
 /// The control port: documents, metrics, gRPC, and whom it turns away.
 mod control_api;
+/// A full disk and a database that cannot be written, in the middle of everything.
+mod disk;
 /// Traffic at a stop: nothing asked is lost, what does not end is cut and listed.
 mod drain;
 /// The embedded service registry, and what any registry lists.

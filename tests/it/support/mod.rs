@@ -7,6 +7,7 @@
 //! is started is ended by the drop of its value.
 
 mod catalogue;
+mod disk;
 mod eureka;
 mod grpc;
 mod h2;
@@ -24,6 +25,7 @@ mod watcher;
 mod ws;
 
 pub use catalogue::{assert_in_order, sentence_like};
+pub use disk::{Disk, Immutable};
 pub use eureka::{FakeEureka, Fault};
 pub use grpc::Grpc;
 pub use h2::{HyperUpstream, TlsIdentity, h2_request, runtime};
