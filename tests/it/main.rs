@@ -13,6 +13,8 @@ mod clients;
 mod control_access;
 /// The control port: documents, metrics, gRPC, and whom it turns away.
 mod control_api;
+/// A kill or a failure between two steps of a change.
+mod crash_points;
 /// A full disk and a database that cannot be written, in the middle of everything.
 mod disk;
 /// Traffic at a stop: nothing asked is lost, what does not end is cut and listed.
