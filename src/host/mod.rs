@@ -17,9 +17,11 @@ mod elsewhere;
 mod error;
 mod figures;
 mod forwarder;
+mod grace;
 mod holders;
 mod identity;
 mod limit;
+mod manager;
 mod peer;
 mod pinned;
 #[cfg(target_os = "linux")]
@@ -40,9 +42,11 @@ pub use detach::detach;
 pub use details::{connections, details, is_untouchable, may_end_any, own_line, own_uid};
 pub use error::HostError;
 pub use figures::{ProcessFigures, own_figures};
+pub use grace::{StopGrace, Stopper, stop_grace};
 pub use holders::{Holder, Holding, holders};
 pub use identity::{Liveness, identity_of, is_alive, liveness, own_identity, seen_here};
 pub use limit::{DescriptorLimit, raise_descriptor_limit};
+pub use manager::{ManagerState, ServiceManager};
 pub use peer::{
     PeerSocket, in_user_namespace, is_in_group, is_own_socket, overflow_uid, peer_socket,
 };

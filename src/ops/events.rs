@@ -15,6 +15,14 @@ impl Ops {
         Ok(EventsReport { success: Success, source: self.source(), events })
     }
 
+    /// Whether the database takes writes; a failure is shown by [`Ops::status`] until one goes through.
+    pub async fn check_database(&self) -> Result<(), Fault> {
+        match self.reading_store() {
+            Some(store) => store.check_writable().await.map_err(store_fault),
+            None => Ok(()),
+        }
+    }
+
     /// Drops all but the newest `keep` events.
     pub async fn prune_events(&self, keep: u32) -> Result<(), Fault> {
         match self.reading_store() {

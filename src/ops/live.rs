@@ -71,6 +71,9 @@ pub trait Live: Send + Sync {
     /// The instances that the active target of `id` is spread over; `None` where it is one place.
     fn instances(&self, id: ServiceId) -> Option<Vec<InstanceView>>;
 
+    /// The port that the proxy of `id` listens on; `None` where it has none.
+    fn port(&self, id: ServiceId) -> Option<Port>;
+
     /// Whether the target that `service` is about to use can be used (its CA file reads, say).
     fn check_target(&self, service: &Service) -> Result<(), Fault>;
 

@@ -5,6 +5,7 @@ use crate::model::{
     Actual, Desired, Fault, HealthState, Selection, ServerState, ServerView, ServiceView,
     StatusCounts, StatusReport, Success,
 };
+use crate::store::{Store, WriteTrouble};
 use crate::text::{self, Message};
 
 impl Ops {
@@ -15,6 +16,8 @@ impl Ops {
         let counts = self.counts(&server, &services);
         let mut attention = self.live().map(|live| live.attention()).unwrap_or_default();
         attention.extend(needs_attention(&server, &services));
+        // Without a server nothing is tried that could have failed.
+        attention.extend(self.reading_store().and_then(unwritable));
         let (source, heartbeats) = (self.source(), self.lease_counts().await);
         Ok(StatusReport {
             success: Success,
@@ -62,6 +65,13 @@ impl Ops {
 fn is_left(server: &ServerView, service: &ServiceView) -> bool {
     server.state == ServerState::Down
         && matches!(service.actual, Actual::Running | Actual::Starting | Actual::Draining)
+}
+
+fn unwritable(store: &Store) -> Option<Message> {
+    Some(match store.trouble()? {
+        WriteTrouble::Full => text::ops::attention_database_full(),
+        WriteTrouble::Other(reason) => text::ops::attention_database_unwritable(reason),
+    })
 }
 
 fn needs_attention(server: &ServerView, services: &[ServiceView]) -> Vec<Message> {

@@ -21,6 +21,7 @@ mod guardian;
 mod hang;
 mod health;
 mod heartbeats;
+mod manager;
 mod observer;
 mod progress;
 mod proxies;

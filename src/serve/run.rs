@@ -16,13 +16,14 @@ use super::faults;
 use super::force;
 use super::hang;
 use super::health;
+use super::manager;
 use super::observer::{Observer, ReadyView};
 use super::residue;
 use super::shutdown::{self, Ended, Leaving};
 use super::sync;
 use crate::api;
 use crate::config::OnConflict;
-use crate::host::clock;
+use crate::host::{clock, stop_grace};
 use crate::lifecycle::{Importance, Pulse, Tasks, Watch, Watchdog};
 use crate::model::{
     Actor, Actual, EventAction, Fault, FaultKind, KillRequest, Outcome, Phase, Selection,
@@ -48,6 +49,8 @@ impl Prepared {
             Fault::caused(FaultKind::Internal, text::serve::watchdog_failed(), &error)
         })?;
         let tasks = self.server.tasks.clone();
+        let (total, stopping) = (self.shutdown_timeout, self.stop.watch());
+        let observer = manager::told_too(observer, total, &tasks, stopping);
         let mut run = self;
         if let Some(demo) = &mut run.demo {
             demo.serve_registry(&tasks);
@@ -114,12 +117,14 @@ impl Prepared {
         drop(writer);
         if let Some((view, services)) = standing {
             announce(&view, &services, lang);
+            if let Some(warning) = manager::too_short(stop_grace(), total) {
+                tracing::warn!("{}", warning.render(lang));
+            }
             observer.ready(&view);
         }
 
         stop.watch().stopping().await;
         let since = stop.state().cause().map_or_else(Instant::now, |(_, since)| since);
-        let total = run.shutdown_timeout;
         let leaving = Leaving {
             server,
             store,

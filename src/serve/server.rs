@@ -19,7 +19,8 @@ use crate::host;
 use crate::lifecycle::{Importance, Stop, StopCause, Tasks};
 use crate::model::{
     Actor, Actual, Counters, Cut, Fault, GuardianView, HealthState, HealthView, HeartbeatView,
-    InstanceView, Phase, ServerState, ServerView, Service, ServiceId, ShutdownProgress, Timestamp,
+    InstanceView, Phase, Port, ServerState, ServerView, Service, ServiceId, ShutdownProgress,
+    Timestamp,
 };
 use crate::ops::{Live, Metrics, ServiceMetrics, StopResult};
 use crate::proxy::ProxyPhase;
@@ -215,6 +216,10 @@ impl Live for Server {
     fn instances(&self, id: ServiceId) -> Option<Vec<InstanceView>> {
         let running = self.proxies.get(id)?;
         running.handle.balancer().map(|balancer| balancer.views())
+    }
+
+    fn port(&self, id: ServiceId) -> Option<Port> {
+        self.proxies.get(id).map(|running| running.port)
     }
 
     fn check_target(&self, service: &Service) -> Result<(), Fault> {

@@ -53,6 +53,8 @@ async fn compare_services(ops: Ops, server: Arc<Server>, beat: Duration, mut sto
             ops.prune_events(EVENTS_KEPT).await?;
             // A direct writer's events are followed too.
             ops.events_appended().await;
+            // Last: what can be done without it is done.
+            ops.check_database().await?;
             Ok::<_, crate::model::Fault>(healed)
         };
         match pass.await {

@@ -10,6 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, Transaction};
 
 use super::file_system::{create_file, is_readable, is_writable, private_file};
+use super::trouble::Trouble;
 use super::{Location, OwnerLock, StoreError, schema};
 
 /// How long SQLite waits for another writer, and a caller here for a connection.
@@ -30,6 +31,7 @@ pub struct Store {
     /// `None` where it was opened for reading.
     writer: Option<SqlitePool>,
     reader: SqlitePool,
+    pub(super) trouble: Trouble,
 }
 
 /// What a database says of itself, whatever its schema.
@@ -84,7 +86,7 @@ impl Store {
         }
         schema::migrate(&mut connection, path).await?;
         connection.close().await.map_err(failed)?;
-        Self::assemble(location, Some(write_options(path)), pool(read_options(path), READERS)).await
+        Self::assemble(location, Some(write_options(path)), readers(read_options(path))).await
     }
 
     /// Opens the database for a direct writer, who holds the writer's lock. Never migrates.
@@ -126,8 +128,10 @@ impl Store {
         let mut connection = reader.acquire().await.map_err(failed)?;
         let uuid = schema::uuid(&mut connection, path).await?.into();
         drop(connection);
-        let writer = writer.map(|options| pool(options, 1));
-        Ok(Self { location: location.clone(), uuid, writer, reader })
+        let trouble = Trouble::default();
+        let writer = writer.map(|options| pool(options, 1, trouble.clone()));
+        let location = location.clone();
+        Ok(Self { location, uuid, writer, reader, trouble })
     }
 
     /// The UUID of the database.
@@ -163,12 +167,12 @@ impl Store {
         let Some(writer) = &self.writer else {
             return Err(StoreError::OpenedForReading { path: self.location.path().to_owned() });
         };
-        writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| self.failed("begin to write", e))
+        writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| self.unwritten("begin to write", e))
     }
 
     /// Ends a transaction of [`Store::begin`]; dropping it instead undoes everything.
     pub(super) async fn commit(&self, tx: Transaction<'static, Sqlite>) -> Result<(), StoreError> {
-        tx.commit().await.map_err(|e| self.failed("commit", e))
+        tx.commit().await.map_err(|e| self.unwritten("commit", e))
     }
 
     /// A transaction that sees one state of the database throughout.
@@ -181,10 +185,17 @@ impl Store {
     }
 }
 
-fn pool(options: SqliteConnectOptions, most: u32) -> SqlitePool {
+fn readers(options: SqliteConnectOptions) -> SqlitePool {
+    pool(options, READERS, Trouble::default())
+}
+
+fn pool(options: SqliteConnectOptions, most: u32, trouble: Trouble) -> SqlitePool {
     // A connection to a file does not go stale: none is let go for age.
     PoolOptions::new()
-        .before_acquire(is_clean)
+        .before_acquire(move |connection, of| match trouble.must_reopen() {
+            true => Box::pin(std::future::ready(Ok(false))),
+            false => is_clean(connection, of),
+        })
         .max_connections(most)
         .acquire_timeout(POOL_TIMEOUT)
         .test_before_acquire(false)
@@ -244,9 +255,11 @@ async fn open_reader(location: &Location) -> Result<Option<(SqlitePool, i64)>, S
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StoreError::io("find", path, error)),
     }
-    let mut reader = pool(read_options(path), READERS);
+    let mut reader = readers(read_options(path));
     let mut version = pool_version(&reader, path).await;
-    if let Err(StoreError::Permission { .. } | StoreError::ReadOnly { .. }) = version
+    if let Err(
+        StoreError::Permission { .. } | StoreError::ReadOnly { .. } | StoreError::DiskFull { .. },
+    ) = version
         && is_readable(path)
     {
         // A database in WAL mode is read through files beside it. They are missing, so nobody has
@@ -254,9 +267,12 @@ async fn open_reader(location: &Location) -> Result<Option<(SqlitePool, i64)>, S
         // either, and is all there is to read, unless its log holds more.
         reader.close().await;
         if has_log(location) {
-            return Err(StoreError::Unclosed { path: path.to_owned() });
+            return Err(match version {
+                Err(full @ StoreError::DiskFull { .. }) => full,
+                _ => StoreError::Unclosed { path: path.to_owned() },
+            });
         }
-        reader = pool(options(path).read_only(true).immutable(true), READERS);
+        reader = readers(options(path).read_only(true).immutable(true));
         version = pool_version(&reader, path).await;
     }
     match version {

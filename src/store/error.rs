@@ -221,7 +221,10 @@ enum Code {
 }
 
 fn classify(extended: i32) -> Code {
+    /// SQLITE_IOERR_SHMSIZE: the index of the log cannot be made as large as it has to be.
+    const NO_ROOM_FOR_INDEX: i32 = 4874;
     match extended & 0xff {
+        _ if extended == NO_ROOM_FOR_INDEX => Code::Full,
         3 | 14 | 23 => Code::Permission,
         5 | 6 => Code::Busy,
         8 => Code::ReadOnly,

@@ -21,16 +21,6 @@ impl Store {
         self.commit(tx).await
     }
 
-    /// Whether events could be appended now. Asked before what could not be undone if it were not
-    /// recorded.
-    ///
-    /// # Errors
-    /// `Busy`, `ReadOnly`, `Sql`.
-    pub async fn check_writable(&self) -> Result<(), StoreError> {
-        // Dropped, it has changed nothing.
-        self.begin().await.map(drop)
-    }
-
     /// At most `limit` events, oldest first: those that follow the event `after`, or without it
     /// the newest ones.
     ///

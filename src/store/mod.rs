@@ -27,6 +27,7 @@ mod states;
 #[cfg(test)]
 mod tests;
 mod token_file;
+mod trouble;
 mod writer;
 
 pub use database::{Identification, Store};
@@ -40,4 +41,5 @@ pub use token_file::{
     LEAST_TOKEN, OwnFile, TokenFileError, chosen_token, control_certificate,
     control_certificate_path, control_token_path, hex, read_token,
 };
+pub use trouble::WriteTrouble;
 pub use writer::WriterLock;

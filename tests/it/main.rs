@@ -15,6 +15,10 @@ mod clients;
 mod control_access;
 /// The control port: documents, metrics, gRPC, and whom it turns away.
 mod control_api;
+/// A kill or a failure between two steps of a change.
+mod crash_points;
+/// A full disk and a database that cannot be written, in the middle of everything.
+mod disk;
 /// Traffic at a stop: nothing asked is lost, what does not end is cut and listed.
 mod drain;
 /// The embedded service registry, and what any registry lists.
@@ -47,6 +51,8 @@ mod registry_residue;
 mod scale;
 /// Starting, stopping, and what the next start finds.
 mod serve_and_stop;
+/// What a service manager is told.
+mod service_manager;
 /// The registry of services, through a server and without one.
 mod services;
 /// A server that is used for long.

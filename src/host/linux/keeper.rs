@@ -2,7 +2,7 @@
 //! container runtime whose forwarder it is. Told by control group and program name.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::host::forwarder::forwards_for;
 use crate::host::user::UserNames;
@@ -39,13 +39,7 @@ impl Keepers {
             return Some(Keeper::Forwarder { runtime: runtime.to_owned() });
         }
         let place = Place::of(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?);
-        self.of_place(place, |name, user| {
-            let roots = match user {
-                None => unit::system_roots(),
-                Some(uid) => unit::user_roots(uid, self.users.home_of(uid).as_deref()),
-            };
-            unit::restarts(name, &roots)
-        })
+        self.of_place(place, |name, user| unit::restarts(name, &roots(&self.users, user)))
     }
 
     fn of_place(
@@ -63,6 +57,32 @@ impl Keepers {
         let unit = place.unit.filter(|unit| Some(unit) != self.own.unit.as_ref())?;
         let restarts = restarts(&unit.name, unit.user);
         Some(Keeper::Unit { name: unit.name, user: unit.user.is_some(), restarts })
+    }
+}
+
+fn roots(users: &UserNames, user: Option<u32>) -> Vec<PathBuf> {
+    match user {
+        None => unit::system_roots(),
+        Some(uid) => unit::user_roots(uid, users.home_of(uid).as_deref()),
+    }
+}
+
+/// The unit that this process is of.
+pub(super) struct OwnUnit {
+    pub(super) name: String,
+    user: Option<u32>,
+}
+
+pub(super) fn own_unit() -> Option<OwnUnit> {
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let Unit { name, user } = Place::of(&own).unit?;
+    Some(OwnUnit { name, user })
+}
+
+impl OwnUnit {
+    /// How long it may take to stop, as its files say.
+    pub(super) fn stop_timeout(&self) -> Option<String> {
+        unit::stop_timeout(&self.name, &roots(&UserNames::read(), self.user)).flatten()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod descriptors;
 mod details;
+mod grace;
 mod keeper;
 mod peer;
 mod pin;
@@ -19,6 +20,7 @@ use super::HostError;
 use super::holders::Listening;
 
 pub(super) use details::{connections, details, is_untouchable, may_end_any, own_line};
+pub(super) use grace::stop_grace;
 pub(super) use peer::{in_user_namespace, is_own_socket, overflow_uid, peer_socket};
 pub(super) use pin::Pin;
 pub(super) use process::{describe, identity_of, liveness, own_figures, own_identity, seen_here};

@@ -1,4 +1,5 @@
-//! Whether systemd starts a unit again after an ordinary end, as its files say (systemd.unit(5),
+//! What the files of a unit of systemd say: whether it is started again after an ordinary end, how
+//! long it may take to stop (systemd.unit(5),
 //! systemd.service(5)). No manager is asked: it might not answer, and needs no telling that we look.
 
 use std::collections::BTreeMap;
@@ -53,19 +54,31 @@ pub(super) fn user_roots(uid: u32, home: Option<&Path>) -> Vec<PathBuf> {
 /// Whether the unit is started again after it ended by `TERM`, which counts as a success; `None`
 /// where none of `roots` has a file of it that can be read.
 pub(super) fn restarts(name: &str, roots: &[PathBuf]) -> Option<bool> {
+    let restart = setting(name, roots, &["Restart"])?;
+    Some(matches!(restart.as_deref(), Some("always" | "on-success")))
+}
+
+/// How long the unit may take to stop, as written; the inner `None` where its files do not say, the
+/// outer one where there are none that can be read.
+pub(super) fn stop_timeout(name: &str, roots: &[PathBuf]) -> Option<Option<String>> {
+    setting(name, roots, &["TimeoutStopSec", "TimeoutSec"])
+}
+
+/// The last setting of any of these names in the section `[Service]` of the unit.
+fn setting(name: &str, roots: &[PathBuf], keys: &[&str]) -> Option<Option<String>> {
     let names = names(name);
     let main = names
         .iter()
         .find_map(|name| roots.iter().find_map(|root| fs::read_to_string(root.join(name)).ok()))?;
-    let mut restart = restart_of(&main);
+    let mut value = value_of(&main, keys);
     for file in drop_ins(&names, roots).values() {
         match fs::read_to_string(file) {
-            Ok(text) => restart = restart_of(&text).or(restart),
+            Ok(text) => value = value_of(&text, keys).or(value),
             // It may say anything.
             Err(_) => return None,
         }
     }
-    Some(matches!(restart.as_deref(), Some("always" | "on-success")))
+    Some(value)
 }
 
 /// The file of `a@b.service` may be that of `a@.service`.
@@ -96,21 +109,21 @@ fn drop_ins(names: &[String], roots: &[PathBuf]) -> BTreeMap<std::ffi::OsString,
     files
 }
 
-/// The last `Restart=` of the section `[Service]`; an empty one takes back what stood before.
-fn restart_of(text: &str) -> Option<String> {
+/// The last such line of the section `[Service]`; an empty one takes back what stood before.
+fn value_of(text: &str, keys: &[&str]) -> Option<String> {
     let mut is_service = false;
-    let mut restart = None;
+    let mut last = None;
     for line in text.lines().map(str::trim) {
         if line.starts_with('[') {
             is_service = line == "[Service]";
         } else if is_service
             && let Some((key, value)) = line.split_once('=')
-            && key.trim_end() == "Restart"
+            && keys.contains(&key.trim_end())
         {
-            restart = Some(value.trim().to_owned());
+            last = Some(value.trim().to_owned());
         }
     }
-    restart
+    last
 }
 
 #[cfg(test)]
@@ -171,6 +184,16 @@ mod tests {
         assert_eq!(roots.restarts("a.service"), Some(false), "an empty one takes it back");
         roots.write("etc/a.service.d/40.txt", "[Service]\nRestart=always\n");
         assert_eq!(roots.restarts("a.service"), Some(false), "no drop-in");
+    }
+
+    #[test]
+    fn the_bound_of_a_stop_is_the_last_that_is_written() {
+        let roots = Roots::new();
+        let of = |name: &str| stop_timeout(name, &[roots.0.path().join("usr")]);
+        roots.write("usr/a.service", "[Service]\nTimeoutStopSec=5\nTimeoutSec=1min\n");
+        assert_eq!(of("a.service"), Some(Some("1min".into())));
+        roots.write("usr/b.service", "[Service]\nTimeoutStartSec=5\n");
+        assert_eq!((of("b.service"), of("c.service")), (Some(None), None));
     }
 
     #[test]

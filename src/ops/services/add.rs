@@ -101,10 +101,14 @@ impl Ops {
         let event = done(now, EventAction::ServiceRemoved, &service.name, by, detail);
         let removed = store.remove_services(&[service.id], vec![event]).await;
         self.events_appended().await;
-        if let Err(error) = removed {
-            tracing::warn!(service = %service.name, %error, "the row of a failed add stays");
+        match removed {
+            Ok(_) => fault,
+            Err(error) => {
+                tracing::warn!(service = %service.name, %error, "the row of a failed add stays");
+                let message = text::ops::add_not_taken_back(&service.name, &fault.message);
+                Fault { message, ..fault }
+            }
         }
-        fault
     }
 
     fn row(&self, new: &NewService, port: Port) -> Result<ServiceRow, Fault> {

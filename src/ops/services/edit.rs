@@ -101,10 +101,14 @@ impl Ops {
         let Some(store) = self.reading_store() else { return fault };
         let written = store.update_service(before.id, change, now, event).await;
         self.events_appended().await;
-        if let Err(error) = written {
-            tracing::warn!(service = %before.name, %error, "a refused change stays in its row");
+        match written {
+            Ok(_) => fault,
+            Err(error) => {
+                tracing::warn!(service = %before.name, %error, "a refused change stays in its row");
+                let message = text::ops::change_not_undone(&before.name, &fault.message);
+                Fault { message, ..fault }
+            }
         }
-        fault
     }
 
     /// Stops and removes the services of `which`, all of their rows in one transaction.

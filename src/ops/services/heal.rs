@@ -58,6 +58,9 @@ impl Ops {
             return Ok(false);
         }
         let one = std::slice::from_ref(service);
+        if is_elsewhere(service, live) {
+            return self.move_one(service, live).await;
+        }
         match (service.desired, live.counters(service.id).is_some()) {
             (Desired::Running, false) => {
                 let can_start =
@@ -84,6 +87,21 @@ impl Ops {
             }
         }
     }
+
+    /// Lets a running proxy listen where its row says, as soon as that can be had.
+    async fn move_one(&self, service: &Service, live: &dyn Live) -> Result<bool, Fault> {
+        if live.check_target(service).is_err() || !can_bind(service.bind, service.port) {
+            return Ok(false);
+        }
+        live.rebind(service).await?;
+        Ok(true)
+    }
+}
+
+/// Whether its proxy does not listen where its row says: a move was neither carried out nor undone.
+fn is_elsewhere(service: &Service, live: &dyn Live) -> bool {
+    service.desired == Desired::Running
+        && live.port(service.id).is_some_and(|port| port != service.port)
 }
 
 /// Whether a proxy could listen there: on both families where no address is given.
@@ -103,7 +121,9 @@ pub(in crate::ops) fn is_taken(bind: Option<IpAddr>, port: Port) -> bool {
 fn is_in_line(service: &Service, live: &dyn Live) -> bool {
     let runs = live.counters(service.id).is_some();
     match service.desired {
-        Desired::Running => runs && service.actual == Actual::Running,
+        Desired::Running => {
+            runs && service.actual == Actual::Running && !is_elsewhere(service, live)
+        }
         Desired::Stopped => !runs && service.actual == Actual::Stopped,
     }
 }

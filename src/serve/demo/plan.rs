@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use super::directory::PrivateDirectory;
 use super::upstream;
@@ -82,7 +83,7 @@ impl DemoPlan {
 
     /// The directory.
     pub(in crate::serve) fn directory(&self) -> &Path {
-        &self.directory
+        self.directory.path()
     }
 
     /// The database of the demo.

@@ -10,6 +10,7 @@ mod catalogue;
 #[cfg(target_os = "linux")]
 mod clock;
 mod database;
+mod disk;
 mod eureka;
 mod grpc;
 mod guest;
@@ -32,6 +33,7 @@ pub use catalogue::{assert_in_order, sentence_like};
 #[cfg(target_os = "linux")]
 pub use clock::SetClock;
 pub use database::Database;
+pub use disk::{Disk, Immutable};
 pub use eureka::{FakeEureka, Fault};
 pub use grpc::Grpc;
 pub use guest::{Guest, of_the_recipe};

@@ -216,6 +216,10 @@ impl Live for MadeUpLive {
         None
     }
 
+    fn port(&self, _id: ServiceId) -> Option<crate::model::Port> {
+        None
+    }
+
     fn check_target(&self, _service: &Service) -> Result<(), Fault> {
         Ok(())
     }
