@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Database, Pmctl, Upstream, Watcher, free_port, wait_until};
+use crate::support::{Pmctl, Upstream, Watcher, free_port, wait_until};
 
 #[test]
 fn what_happened_is_recorded_with_who_asked() {
@@ -69,9 +69,7 @@ fn a_row_that_says_something_else_than_what_runs_is_corrected_and_said_once() {
     pmctl.write_config("[server]\nsync_interval = \"1s\"\n");
     pmctl.add("web", free_port(), &upstream.url());
     let server = pmctl.serve();
-    let mut database = Database::open(&pmctl);
-    database.run("UPDATE runtime SET actual = 'failed'");
-    database.close();
+    pmctl.sql("UPDATE runtime SET actual = 'failed'");
     wait_until("the right row", || match pmctl.rows()["web"].1.as_str() {
         "running" => Ok(()),
         other => Err(other.to_owned()),

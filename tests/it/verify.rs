@@ -4,12 +4,9 @@ use std::collections::BTreeMap;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use sqlx::ConnectOptions;
-use sqlx::sqlite::SqliteConnectOptions;
 
 use crate::support::{
-    FakeEureka, Fault, Grpc, Holder, Listen, Pmctl, Server, Upstream, free_port, runtime,
-    wait_until,
+    FakeEureka, Fault, Grpc, Holder, Listen, Pmctl, Server, Upstream, free_port, wait_until,
 };
 
 /// A sandbox with a registry, one announced service `shop`, and its server.
@@ -284,12 +281,7 @@ fn a_process_that_outlives_its_own_goodbye_is_left() {
     let server = pmctl.serve();
     // As one whose rows were forced while it hung, and whose lock is gone.
     server.signal(Signal::STOP);
-    runtime().block_on(async {
-        let options = SqliteConnectOptions::new().filename(pmctl.database());
-        let mut connection = options.connect().await.expect("the database");
-        let goodbye = "UPDATE nodes SET stopped_at = 1; UPDATE runtime SET actual = 'stopped'";
-        sqlx::raw_sql(goodbye).execute(&mut connection).await.expect("its goodbye");
-    });
+    pmctl.sql("UPDATE nodes SET stopped_at = 1; UPDATE runtime SET actual = 'stopped'");
     let receipt = verify(&pmctl, 1, &["--direct"]);
     let key = ("process".to_owned(), server.pid().to_string());
     assert_eq!(found(&receipt).get(&key).map(String::as_str), Some("left"), "{receipt:#}");

@@ -14,12 +14,10 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, redirect};
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use rustls::RootCertStore;
 
+use super::trust::{ClientError, client, is_secure, roots};
 use super::{Answered, CallError, Registries, RegistryCalls};
 use crate::eureka::{Application, Applications, Document, Format, Instance, InstanceStatus};
 use crate::model::{Credentials, RegistryUrl};
@@ -35,25 +33,6 @@ const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// Servers asked by one call.
 const MOST_TRIES: usize = 3;
-
-/// Connections are kept for less than any server keeps them.
-const KEPT: Duration = Duration::from_secs(4);
-
-/// Why no registry can be asked.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The file of authorities.
-    #[error("read the authorities in {path}: {reason}")]
-    Authorities {
-        /// Which file.
-        path: String,
-        /// Why not.
-        reason: String,
-    },
-    /// TLS or the client itself.
-    #[error("make a client of registries")]
-    Setup(#[source] Box<dyn Error + Send + Sync>),
-}
 
 /// Makes registries of base URLs.
 pub struct HttpRegistries {
@@ -113,49 +92,6 @@ impl Registries for HttpRegistries {
             }
         }
         Arc::new(HttpRegistry::new(ours, servers))
-    }
-}
-
-fn is_secure(url: &str) -> bool {
-    url.starts_with("https:")
-}
-
-fn client(roots: RootCertStore, call: Duration) -> Result<Client, ClientError> {
-    let setup = |error: Box<dyn Error + Send + Sync>| ClientError::Setup(error);
-    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| setup(error.into()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Client::builder()
-        .tls_backend_preconfigured(tls)
-        .http1_only()
-        .redirect(redirect::Policy::none())
-        .no_proxy()
-        .timeout(call)
-        .pool_idle_timeout(KEPT)
-        .build()
-        .map_err(|error| setup(error.into()))
-}
-
-fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, ClientError> {
-    let mut roots = RootCertStore::empty();
-    let Some(path) = ca_file else {
-        // What the system cannot read of its own is its affair: a call says what is missing.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return Ok(roots);
-    };
-    let unreadable =
-        |reason: String| ClientError::Authorities { path: path.display().to_string(), reason };
-    let certificates =
-        CertificateDer::pem_file_iter(path).map_err(|e| unreadable(e.to_string()))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|e| unreadable(e.to_string()))?;
-        roots.add(certificate).map_err(|e| unreadable(e.to_string()))?;
-    }
-    match roots.is_empty() {
-        true => Err(unreadable("it has no certificate".to_owned())),
-        false => Ok(roots),
     }
 }
 

@@ -4,7 +4,7 @@
 //! a lease, the calls a registry must offer, and those calls over HTTP (`http`). Does not belong
 //! here: tasks, clocks, rows.
 //!
-//! Ground rules: everything but `http` is a function of what comes in; the moment comes in. Renewals run by the
+//! Ground rules: everything but `http` and `trust` is a function of what comes in; the moment comes in. Renewals run by the
 //! monotonic clock, so that setting the wall clock neither stops nor hurries them.
 
 mod announcement;
@@ -12,9 +12,11 @@ mod calls;
 mod http;
 mod machine;
 mod schedule;
+mod trust;
 
 pub use announcement::{Announcement, NodeMark, app_name};
 pub use calls::{Answered, CallError, Registries, RegistryCalls};
-pub use http::{CALL, ClientError, HttpRegistries};
+pub use http::{CALL, HttpRegistries};
 pub use machine::{Answer, Lease, Step, Verdict};
 pub use schedule::Schedule;
+pub use trust::ClientError;

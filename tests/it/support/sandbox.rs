@@ -14,10 +14,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection};
-
-use super::{Server, is_root, runtime, wait_within};
+use super::{Database, Server, is_root, wait_within};
 
 /// The uid of `nobody` on every common system.
 const NOBODY: u32 = 65_534;
@@ -252,12 +249,9 @@ impl Pmctl {
     /// Changes the database behind the program's back.
     #[track_caller]
     pub fn sql(&self, statement: &'static str) {
-        runtime().block_on(async {
-            let options = SqliteConnectOptions::new().filename(self.database());
-            let mut database = options.connect().await.expect("the database");
-            sqlx::raw_sql(statement).execute(&mut database).await.expect("a statement");
-            database.close().await.expect("closed");
-        });
+        let mut database = Database::open(self);
+        database.run(statement);
+        database.close();
     }
 
     /// The services as the database has them, for a comparison before and after.
