@@ -4,6 +4,9 @@
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
+/// What the manager says to this process alone: nobody that it starts is to feed its watchdog.
+pub const MANAGER_VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
+
 /// What the manager is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ManagerState {

@@ -46,7 +46,7 @@ pub use grace::{StopGrace, Stopper, stop_grace};
 pub use holders::{Holder, Holding, holders};
 pub use identity::{Liveness, identity_of, is_alive, liveness, own_identity, seen_here};
 pub use limit::{DescriptorLimit, raise_descriptor_limit};
-pub use manager::{ManagerState, ServiceManager};
+pub use manager::{MANAGER_VARIABLES, ManagerState, ServiceManager};
 pub use peer::{
     PeerSocket, in_user_namespace, is_in_group, is_own_socket, overflow_uid, peer_socket,
 };

@@ -15,10 +15,10 @@ impl Ops {
         Ok(EventsReport { success: Success, source: self.source(), events })
     }
 
-    /// Whether the database takes writes; a failure is shown by [`Ops::status`] until one goes through.
+    /// Whether the database takes writes, if there is doubt; a failure is shown by [`Ops::status`] until one goes through.
     pub async fn check_database(&self) -> Result<(), Fault> {
         match self.reading_store() {
-            Some(store) => store.check_writable().await.map_err(store_fault),
+            Some(store) => store.watch_writable().await.map_err(store_fault),
             None => Ok(()),
         }
     }

@@ -57,6 +57,22 @@ pub(super) fn network_kind(_path: &Path) -> Option<&'static str> {
     None
 }
 
+/// Whether a write to the database at `path` may soon fail, as far as that can be told without one:
+/// hardly any room is left, or the file cannot be written (any more).
+pub(super) fn is_short(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        // A change with its log takes a few pages.
+        const LEAST: u64 = 1 << 20;
+        let left = rustix::fs::statvfs(path).map(|of| of.f_bavail.saturating_mul(of.f_frsize));
+        !is_writable(path) || left.is_ok_and(|left| left < LEAST)
+    }
+    #[cfg(not(unix))]
+    {
+        !is_writable(path)
+    }
+}
+
 /// Makes `directory` and what is missing above it, readable by its user alone; leaves one that
 /// exists as it is.
 pub(super) fn create_private_directory(directory: &Path) -> io::Result<()> {

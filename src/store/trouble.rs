@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::file_system::is_short;
 use super::{Store, StoreError};
 
 /// Why the database takes none.
@@ -84,6 +85,18 @@ impl Store {
                 self.trouble.note(&error);
                 Err(error)
             }
+        }
+    }
+
+    /// [`Store::check_writable`] where a write failed lately or the file system says that the next one
+    /// may: an idle server leaves the disk alone.
+    ///
+    /// # Errors
+    /// As [`Store::check_writable`].
+    pub async fn watch_writable(&self) -> Result<(), StoreError> {
+        match self.trouble().is_some() || is_short(self.location().path()) {
+            true => self.check_writable().await,
+            false => Ok(()),
         }
     }
 

@@ -5,52 +5,33 @@ use std::net::SocketAddr;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions, Connection};
-
 use crate::support::{
-    Holder, Listen, Pmctl, Upstream, free_ports, get, is_listening, runtime, wait_until,
+    Database, Holder, Listen, Pmctl, Upstream, free_ports, get, is_listening, wait_until,
 };
 
 /// Seeds of the moments of the kills; a failure names its own.
 const SEEDS: std::ops::Range<u64> = 0..8;
 
-fn database<T>(pmctl: &Pmctl, work: impl AsyncFnOnce(&mut SqliteConnection) -> T) -> T {
-    runtime().block_on(async {
-        let options = SqliteConnectOptions::new()
-            .filename(pmctl.database())
-            .busy_timeout(Duration::from_secs(30));
-        let mut connection = options.connect().await.expect("the database");
-        let done = work(&mut connection).await;
-        connection.close().await.expect("its end");
-        done
-    })
-}
-
 /// Lets SQLite refuse a statement from now on: a step of a change that fails after others went well.
-fn refuse(pmctl: &Pmctl, when: &str) {
-    let trigger = format!(
-        "CREATE TRIGGER refuse BEFORE {when} BEGIN SELECT RAISE(ABORT, 'refused by a test'); END"
-    );
-    database(pmctl, async |connection| {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(trigger)).execute(connection).await.expect("a trigger");
-    });
+fn refuse(pmctl: &Pmctl, name: &str, when: &str) {
+    pmctl.sql(&format!(
+        "CREATE TRIGGER {name} BEFORE {when} BEGIN SELECT RAISE(ABORT, 'refused by a test'); END"
+    ));
 }
 
-fn allow(pmctl: &Pmctl) {
-    database(pmctl, async |connection| {
-        sqlx::raw_sql("DROP TRIGGER refuse").execute(connection).await.expect("no trigger");
-    });
+fn allow(pmctl: &Pmctl, name: &str) {
+    pmctl.sql(&format!("DROP TRIGGER {name}"));
 }
 
 #[track_caller]
 fn assert_whole(pmctl: &Pmctl, context: &str) {
-    let (found, foreign): (String, i64) = database(pmctl, async |connection| {
-        let found = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut *connection).await;
-        let foreign = sqlx::query_scalar("SELECT count(*) FROM pragma_foreign_key_check");
-        (found.expect("a check"), foreign.fetch_one(connection).await.expect("a check"))
-    });
-    assert_eq!((found.as_str(), foreign), ("ok", 0), "{context}");
+    let mut database = Database::open(pmctl);
+    let found = [
+        database.text("PRAGMA integrity_check"),
+        database.text("SELECT CAST(count(*) AS TEXT) FROM pragma_foreign_key_check"),
+    ];
+    database.close();
+    assert_eq!(found, ["ok", "0"], "{context}");
 }
 
 struct Kit {
@@ -63,7 +44,7 @@ impl Kit {
     fn new() -> Self {
         let kit =
             Self { pmctl: Pmctl::new(), upstream: Upstream::saying("hello"), ports: free_ports(3) };
-        kit.pmctl.write_config("[server]\nsync_interval = \"500ms\"\n");
+        kit.pmctl.write_config("[server]\nsync_interval = \"1s\"\n");
         kit.pmctl.add("shop", kit.ports[0], &kit.upstream.url());
         kit
     }
@@ -86,11 +67,11 @@ fn answers(port: u16) -> bool {
 fn a_stop_whose_outcome_could_not_be_written_is_no_success_and_is_written_later() {
     let kit = Kit::new();
     let server = kit.pmctl.serve();
-    refuse(&kit.pmctl, "UPDATE OF actual ON runtime WHEN NEW.actual = 'stopped'");
+    refuse(&kit.pmctl, "refuse", "UPDATE OF actual ON runtime WHEN NEW.actual = 'stopped'");
     let failed = kit.pmctl.fails_json(1, &["service", "stop", "shop"]);
     assert_eq!(failed["code"], "database-failed", "{failed:#}");
     assert!(!is_listening(kit.ports[0]), "the stop itself went on to its end");
-    allow(&kit.pmctl);
+    allow(&kit.pmctl, "refuse");
     kit.wait_row("stopped", "stopped");
     server.stop();
     kit.pmctl.ok(&["verify"]);
@@ -100,11 +81,11 @@ fn a_stop_whose_outcome_could_not_be_written_is_no_success_and_is_written_later(
 fn a_service_whose_row_could_not_be_removed_comes_back() {
     let kit = Kit::new();
     let server = kit.pmctl.serve();
-    refuse(&kit.pmctl, "DELETE ON services");
+    refuse(&kit.pmctl, "refuse", "DELETE ON services");
     kit.pmctl.fails_json(1, &["service", "remove", "shop"]);
     kit.wait_row("running", "running");
     assert!(answers(kit.ports[0]));
-    allow(&kit.pmctl);
+    allow(&kit.pmctl, "refuse");
     kit.pmctl.ok(&["service", "remove", "shop"]);
     assert_eq!(kit.pmctl.rows().len(), 0);
     server.stop();
@@ -115,12 +96,8 @@ fn an_add_that_could_neither_be_carried_out_nor_taken_back_says_so() {
     let kit = Kit::new();
     let server = kit.pmctl.serve();
     // Both the start of the new service and the removal of its row.
-    refuse(&kit.pmctl, "UPDATE OF actual ON runtime WHEN NEW.actual = 'starting'");
-    database(&kit.pmctl, async |connection| {
-        let trigger = "CREATE TRIGGER keep BEFORE DELETE ON services \
-                       BEGIN SELECT RAISE(ABORT, 'refused by a test'); END";
-        sqlx::raw_sql(trigger).execute(connection).await.expect("a trigger");
-    });
+    refuse(&kit.pmctl, "refuse", "UPDATE OF actual ON runtime WHEN NEW.actual = 'starting'");
+    refuse(&kit.pmctl, "keep", "DELETE ON services");
     let (port, target) = (kit.ports[1].to_string(), format!("main={}", kit.upstream.url()));
     let add =
         ["service", "add", "late", "--port", &port, "--bind", "127.0.0.1", "--target", &target];
@@ -128,10 +105,9 @@ fn an_add_that_could_neither_be_carried_out_nor_taken_back_says_so() {
     assert_eq!(failed["code"], "add-not-taken-back", "{failed:#}");
     assert!(failed["error"].as_str().is_some_and(|e| e.contains("pmctl service remove")));
     assert!(!is_listening(kit.ports[1]));
-    database(&kit.pmctl, async |connection| {
-        let drop = "DROP TRIGGER refuse; DROP TRIGGER keep";
-        sqlx::raw_sql(drop).execute(connection).await.expect("no triggers");
-    });
+    for name in ["refuse", "keep"] {
+        allow(&kit.pmctl, name);
+    }
     // What is registered is wanted, and comes up.
     wait_until("the service", || match answers(kit.ports[1]) {
         true => Ok(()),
@@ -142,19 +118,13 @@ fn an_add_that_could_neither_be_carried_out_nor_taken_back_says_so() {
 }
 
 #[test]
-fn a_move_that_could_neither_be_carried_out_nor_undone_says_so_and_is_made_up_for() {
+fn a_service_that_listens_elsewhere_than_its_row_says_moves_once_it_can() {
     let kit = Kit::new();
     let server = kit.pmctl.serve();
-    // The new row can be written, the old one not again; the port is taken behind the first look.
-    let back = format!("UPDATE OF port ON services WHEN NEW.port = {}", kit.ports[0]);
-    refuse(&kit.pmctl, &back);
+    // As a move leaves it that could neither be carried out nor undone.
     let stranger = Holder::on(&[kit.ports[1]], Listen::V4);
-    database(&kit.pmctl, async |connection| {
-        let moved = format!("UPDATE services SET port = {}", kit.ports[1]);
-        sqlx::raw_sql(sqlx::AssertSqlSafe(moved)).execute(connection).await.expect("the move");
-    });
+    kit.pmctl.sql(&format!("UPDATE services SET port = {}", kit.ports[1]));
     assert!(answers(kit.ports[0]), "it serves on where it was");
-    allow(&kit.pmctl);
     drop(stranger);
     wait_until("the service at its new port", || {
         let (old, new) = (is_listening(kit.ports[0]), answers(kit.ports[1]));
@@ -258,7 +228,7 @@ fn a_server_that_is_killed_during_a_bulk_change_leaves_what_cleanup_and_the_next
     for (seed, change) in SEEDS.zip(changes.into_iter().cycle()) {
         let at = moment(seed, Duration::from_millis(120));
         let context = format!("seed {seed}: server killed {at:?} after {change:?} began");
-        let server = kit.pmctl.serve();
+        let server = kit.pmctl.serve_alone();
         let mut child = spawn(&kit.pmctl, change);
         std::thread::sleep(at);
         server.kill_hard();
@@ -283,7 +253,7 @@ fn a_server_that_is_killed_during_a_bulk_change_leaves_what_cleanup_and_the_next
 fn a_cleanup_that_is_killed_leaves_what_the_next_one_puts_right() {
     let kit = Kit::new();
     for seed in SEEDS {
-        kit.pmctl.serve().kill_hard();
+        kit.pmctl.serve_alone().kill_hard();
         let at = moment(seed, Duration::from_millis(80));
         let mut child = spawn(&kit.pmctl, &["cleanup"]);
         std::thread::sleep(at);

@@ -158,7 +158,7 @@ fn a_server_that_stops_or_dies_on_a_full_disk_is_put_right_once_there_is_room() 
     let disk = Disk::of(&pmctl);
     let kit = Kit::on(pmctl);
     for is_killed in [false, true] {
-        let mut server = kit.pmctl.serve();
+        let mut server = kit.pmctl.serve_alone();
         disk.fill();
         if is_killed {
             server.kill_hard();
@@ -185,7 +185,7 @@ fn nobody_is_ended_on_a_full_disk_because_no_record_would_tell_of_it() {
     let pmctl = Pmctl::new();
     let disk = Disk::of(&pmctl);
     let kit = Kit::on(pmctl);
-    kit.pmctl.serve().kill_hard();
+    kit.pmctl.serve_alone().kill_hard();
     let mut stranger = Holder::on(&kit.ports[..1], Listen::V4);
     // Whoever closes the database gives back the room of its log.
     kit.pmctl.ok(&["status"]);

@@ -111,6 +111,24 @@ fn a_manager_that_does_not_read_delays_nothing() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn the_guardian_cannot_speak_for_its_server() {
+    let pmctl = Pmctl::new();
+    let manager = Manager::listening(&pmctl);
+    let pmctl = pmctl.with("NOTIFY_SOCKET", manager.variable()).with("WATCHDOG_USEC", "200000");
+    let server = pmctl.serve();
+    let guardian = wait_until("a guardian", || server.guardian().ok_or("none yet".to_owned()));
+    let path = format!("/proc/{}/environ", guardian.as_raw_nonzero());
+    let environment = std::fs::read(path).expect("its environment");
+    let environment = String::from_utf8_lossy(&environment);
+    assert!(environment.contains("HOME="), "{environment:?}");
+    for variable in ["NOTIFY_SOCKET", "WATCHDOG_USEC"] {
+        assert!(!environment.contains(variable), "{environment:?}");
+    }
+    server.stop();
+}
+
+#[test]
 fn a_start_that_waits_asks_for_time_and_is_not_ready() {
     let pmctl = Pmctl::new();
     let mut manager = Manager::listening(&pmctl);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::charge::{Charge, Word};
+use crate::host::MANAGER_VARIABLES;
 use crate::lifecycle::StopWatch;
 use crate::model::GuardianView;
 use crate::text::{self, Lang, Message};
@@ -202,6 +203,9 @@ fn spawn(charge: &Charge) -> io::Result<(Child, ChildStdin)> {
     command.args([OsString::from(GUARDIAN), charge.server.pid.to_string().into()]);
     #[cfg(unix)]
     std::os::unix::process::CommandExt::arg0(&mut command, "pmctl");
+    for variable in MANAGER_VARIABLES {
+        command.env_remove(variable);
+    }
     // What reads the server's output must not wait for the guardian.
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn()?;

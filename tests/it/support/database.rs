@@ -35,6 +35,13 @@ impl Database {
         self.runtime.block_on(done).unwrap_or_else(|e| panic!("{sql}: {e}"));
     }
 
+    /// The one value that a question has, as text.
+    #[track_caller]
+    pub fn text(&mut self, sql: &'static str) -> String {
+        let asked = sqlx::query_scalar(sql).fetch_one(&mut self.connection);
+        self.runtime.block_on(asked).unwrap_or_else(|e| panic!("{sql}: {e}"))
+    }
+
     #[track_caller]
     pub fn close(self) {
         self.runtime.block_on(self.connection.close()).expect("a close");

@@ -248,7 +248,7 @@ impl Pmctl {
 
     /// Changes the database behind the program's back.
     #[track_caller]
-    pub fn sql(&self, statement: &'static str) {
+    pub fn sql(&self, statement: &str) {
         let mut database = Database::open(self);
         database.run(statement);
         database.close();
