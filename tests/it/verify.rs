@@ -31,7 +31,7 @@ impl Kit {
 
     #[track_caller]
     fn serve_announced(&self) -> Server {
-        let server = self.pmctl.serve();
+        let server = self.pmctl.serve_alone();
         let key = format!("SHOP/{}", self.instance);
         wait_until("the instance", || {
             let statuses = self.eureka.statuses();
@@ -177,7 +177,7 @@ fn a_stranger_on_the_port_of_a_stopped_service_is_no_leftover() {
 fn a_stranger_on_the_port_that_a_dead_server_claims_is_left_as_cleanup_says() {
     let (pmctl, upstream, port) = (Pmctl::new(), Upstream::saying("hello"), free_port());
     pmctl.add("shop", port, &upstream.url());
-    pmctl.serve().kill_hard();
+    pmctl.serve_alone().kill_hard();
     let holder = Holder::on(&[port], Listen::V4);
     let key = ("port".to_owned(), port.to_string());
     let claimed = Some("left".to_owned());
@@ -260,7 +260,7 @@ fn the_server_of_another_database_is_not_asked_and_does_not_count() {
 fn a_dead_server_of_another_node_name_is_left_too() {
     let (pmctl, upstream) = (Pmctl::new(), Upstream::saying("hello"));
     pmctl.add("shop", free_port(), &upstream.url());
-    let server = pmctl.serve_with(&["--node-name", "blue"]);
+    let server = pmctl.serve_with(&["--node-name", "blue", "--no-guardian"]);
     let pid = server.pid().to_string();
     let receipt = verify(&pmctl, 1, &["--direct"]);
     let process = ("process".to_owned(), pid.clone());
