@@ -72,7 +72,8 @@ fn a_service_is_shown_as_it_was_added() {
                 "insecure": false,
             },
         },
-        "tags": ["team=a", "β"], "register": false, "health": null, "revision": 1,
+        "tags": ["team=a", "β"], "register": false, "health": null, "instances": null,
+        "revision": 1,
     });
     assert_eq!(timeless(service.clone()), expected);
     let table = pmctl.ok(&["service", "list"]);

@@ -48,7 +48,7 @@ fn what_a_stop_could_not_take_out_is_taken_out_by_a_cleanup() {
 #[test]
 fn without_a_server_the_registrys_own_view_is_shown_and_whose_it_is() {
     let kit = Kit::new();
-    kit.serve_announced().kill_hard();
+    kit.announced(kit.pmctl.serve_alone()).kill_hard();
     let lease = || kit.pmctl.json(&["heartbeat", "status", "shop"])["heartbeats"][0].clone();
     let left = lease();
     assert_eq!((&left["status"], &left["isActive"]), (&json!("UP"), &json!(false)), "{left:#}");
@@ -69,7 +69,7 @@ fn many_leases_are_looked_up_at_once_under_a_silent_registry() {
     for port in free_ports(40) {
         kit.pmctl.add(&format!("s{port}"), port, &kit.upstream.url());
     }
-    let server = kit.serve_announced();
+    let server = kit.announced(kit.pmctl.serve_alone());
     wait_until("all of them", || match kit.eureka.statuses().len() {
         41 => Ok(()),
         count => Err(count.to_string()),

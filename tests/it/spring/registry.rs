@@ -101,7 +101,11 @@ impl Kit {
 
     #[track_caller]
     fn serve_announced(&self) -> Server {
-        let server = self.pmctl.serve();
+        self.announced(self.pmctl.serve())
+    }
+
+    #[track_caller]
+    fn announced(&self, server: Server) -> Server {
         self.wait_status("UP");
         self.wait_lease("up");
         server
@@ -196,7 +200,7 @@ fn a_service_is_listed_and_renewed_and_gone_at_once_after_a_stop_and_after_a_cle
     server.stop();
     kit.assert_gone();
 
-    kit.serve_announced().kill_hard();
+    kit.announced(kit.pmctl.serve_alone()).kill_hard();
     assert_eq!(kit.wait_status("UP")["status"], "UP", "nobody took it back");
     kit.pmctl.ok(&["cleanup"]);
     kit.assert_gone();

@@ -1,3 +1,5 @@
+//! The receipt of `verify` there and back.
+
 use super::*;
 use crate::model::{Finding, VerifyCount, VerifyItem, VerifyReport, VerifySubject};
 
