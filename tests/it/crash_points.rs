@@ -169,7 +169,7 @@ fn a_kill_while_the_database_is_made_leaves_one_that_opens() {
     for seed in SEEDS {
         let pmctl = Pmctl::new();
         let target = "main=http://127.0.0.1:9";
-        let port = free_port().to_string();
+        let port = free_ports(1)[0].to_string();
         let add = ["service", "add", "shop", "--port", &port, "--target", target];
         let mut child = spawn(&pmctl, &add);
         std::thread::sleep(moment(seed, Duration::from_millis(60)));
