@@ -16,3 +16,4 @@ pub mod selftest;
 pub mod serve;
 pub mod store;
 pub mod text;
+pub mod trust;

@@ -14,6 +14,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use super::connect::Want;
 use super::upstream::UpstreamError;
 use crate::model::UpstreamTls;
+use crate::trust::NamedAuthorities;
 
 /// More than every bundle of a system has; what is larger is no CA file.
 const MAX_CA_BYTES: u64 = 8 * 1024 * 1024;
@@ -36,7 +37,7 @@ impl TlsClient {
         static INSECURE: OnceLock<TlsClient> = OnceLock::new();
         match (trust.insecure, &trust.ca_file) {
             (true, _) => shared(&INSECURE, || Self::of(Trust::Anything)),
-            (false, Some(path)) => Self::of(Trust::In(file_roots(path)?)),
+            (false, Some(path)) => Self::of(Trust::Named(file_authorities(path)?)),
             (false, None) => shared(&SYSTEM, || Self::of(Trust::In(system_roots()?))),
         }
     }
@@ -47,6 +48,10 @@ impl TlsClient {
             .map_err(UpstreamError::Tls)?;
         let mut any = match trust {
             Trust::In(roots) => builder.with_root_certificates(roots).with_no_client_auth(),
+            Trust::Named(named) => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(named))
+                .with_no_client_auth(),
             Trust::Anything => builder
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(AcceptsAnything))
@@ -69,6 +74,7 @@ impl TlsClient {
 
 enum Trust {
     In(RootCertStore),
+    Named(NamedAuthorities),
     Anything,
 }
 
@@ -98,22 +104,18 @@ fn system_roots() -> Result<RootCertStore, UpstreamError> {
     }
 }
 
-fn file_roots(path: &Path) -> Result<RootCertStore, UpstreamError> {
+fn file_authorities(path: &Path) -> Result<NamedAuthorities, UpstreamError> {
     let path_owned = || path.to_owned();
     let text = read_bounded(path)
         .map_err(|source| UpstreamError::CaUnreadable { path: path_owned(), source })?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&text) {
-        let certificate =
-            certificate.map_err(|source| UpstreamError::CaNotPem { path: path_owned(), source })?;
-        roots
-            .add(certificate)
-            .map_err(|source| UpstreamError::CaUnusable { path: path_owned(), source })?;
+    let named = CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|source| UpstreamError::CaNotPem { path: path_owned(), source })?;
+    if named.is_empty() {
+        return Err(UpstreamError::CaEmpty { path: path_owned() });
     }
-    match roots.is_empty() {
-        true => Err(UpstreamError::CaEmpty { path: path_owned() }),
-        false => Ok(roots),
-    }
+    NamedAuthorities::new(named, Arc::clone(&RING))
+        .map_err(|source| UpstreamError::CaUnusable { path: path_owned(), source })
 }
 
 /// The bytes of a regular file that is not unreasonably large: a device would never end.

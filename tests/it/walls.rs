@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 /// Which rooms a room may name. `cli` builds contexts out of everything.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("text", &[]),
+    ("trust", &[]),
     ("model", &["text"]),
     ("lifecycle", &["model", "text"]),
     ("store", &["model", "text"]),
     ("host", &["model", "text"]),
     ("config", &["model", "text"]),
-    ("proxy", &["lifecycle", "model", "text"]),
-    ("eureka", &["model", "text"]),
+    ("proxy", &["lifecycle", "model", "text", "trust"]),
+    ("eureka", &["model", "text", "trust"]),
     ("ops", &["model", "store", "host", "eureka", "text"]),
-    ("rpc", &["ops", "model", "text"]),
+    ("rpc", &["ops", "model", "text", "trust"]),
     ("api", &["ops", "model", "text"]),
     (
         "serve",

@@ -17,7 +17,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use rustls::RootCertStore;
 
-use super::trust::{ClientError, client, is_secure, roots};
+use super::trust::{ClientError, Trusted, client, is_secure, trusted};
 use super::{Answered, CallError, Registries, RegistryCalls};
 use crate::eureka::{Application, Applications, Document, Format, Instance, InstanceStatus};
 use crate::model::{Credentials, RegistryUrl};
@@ -59,7 +59,10 @@ impl HttpRegistries {
         call: Duration,
     ) -> Result<Self, ClientError> {
         let has_roots = ca_file.is_some() || urls.iter().any(|url| is_secure(url.as_str()));
-        let trusted = if has_roots { roots(ca_file)? } else { RootCertStore::empty() };
+        let trusted = match has_roots {
+            true => trusted(ca_file)?,
+            false => Trusted::System(RootCertStore::empty()),
+        };
         let client = client(trusted, call)?;
         let servers: Vec<Server> = urls.iter().map(Server::configured).collect();
         let registry = (!servers.is_empty()).then(|| {
@@ -85,7 +88,7 @@ impl Registries for HttpRegistries {
         let servers = urls.iter().map(server).collect();
         let mut ours = self.client.clone();
         if !self.has_roots && urls.iter().any(|url| is_secure(url)) {
-            match roots(self.ca_file.as_deref()).and_then(|roots| client(roots, self.call)) {
+            match trusted(self.ca_file.as_deref()).and_then(|of| client(of, self.call)) {
                 Ok(with_roots) => ours = with_roots,
                 // Its calls fail then, and say so.
                 Err(error) => tracing::warn!(%error, "no authority is trusted"),

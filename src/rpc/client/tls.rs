@@ -5,10 +5,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
@@ -19,6 +18,7 @@ use tokio_rustls::TlsConnector;
 use super::ClientError;
 use crate::model::Fault;
 use crate::text;
+use crate::trust::unless_named;
 
 /// More than every bundle has.
 const MOST_PEM: u64 = 8 * 1024 * 1024;
@@ -124,18 +124,7 @@ impl ServerCertVerifier for Verifier {
             ocsp_response,
             now,
         );
-        match verified {
-            // A self-signed certificate that calls itself an authority, as `openssl req -x509` makes
-            // it, and was named as one: webpki takes no authority for a server. That it is valid now
-            // was checked before that, its name is checked here.
-            Err(Error::InvalidCertificate(CertificateError::Other(_)))
-                if self.further.iter().any(|named| named.as_ref() == end_entity.as_ref()) =>
-            {
-                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-                Ok(ServerCertVerified::assertion())
-            }
-            other => other,
-        }
+        unless_named(verified, end_entity, server_name, &self.further)
     }
 
     fn verify_tls12_signature(

@@ -14,6 +14,9 @@ use crate::text::{self, Message};
 /// Calls at once while leaving: everything has to be over within one bound.
 const MOST_CALLS: usize = 128;
 
+/// For writing down what was taken out, however late that was.
+const LEAST_FOR_ROWS: Duration = Duration::from_millis(500);
+
 /// What could not be taken out of the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::serve) struct Left {
@@ -124,7 +127,7 @@ impl Heartbeats {
                 }
             }
         }
-        self.forget_rows(plan, &unsent).await;
+        self.forget_rows_by(plan, &unsent, deadline).await;
         let mut left = self.cancel_all(plan, going, deadline, hurry).await;
         left.extend(unknown.into_iter().map(|written| {
             let silent =
@@ -168,8 +171,18 @@ impl Heartbeats {
                 Err(reason) => left.push((written, reason)),
             }
         }
-        self.forget_rows(plan, &gone).await;
+        self.forget_rows_by(plan, &gone, deadline).await;
         left
+    }
+
+    /// [`Heartbeats::forget_rows`] until `deadline`, or a moment longer where that has passed: a disk
+    /// that is busy holds up no stop. Whoever looks later finds that they are gone from the registry.
+    async fn forget_rows_by(&self, plan: &Plan, rows: &[i64], deadline: Instant) {
+        let deadline = deadline.max(Instant::now() + LEAST_FOR_ROWS);
+        let forgotten = self.forget_rows(plan, rows);
+        if tokio::time::timeout_at(deadline.into(), forgotten).await.is_err() {
+            tracing::warn!("registrations stay written down; the next start looks at them");
+        }
     }
 }
 
