@@ -1,9 +1,12 @@
 //! The instances of an application, among which requests are spread.
 //!
 //! Each request goes to the instance with the fewest under way; among equals they take turns. One
-//! that cannot be connected to, or broke off several requests in a row, is set aside for a while;
-//! where all are, the one that comes back first is asked all the same.
+//! that cannot be connected to, or broke off several requests in a row, is set aside for a while. After
+//! that one request tries it, and the others follow once it was answered. Where all are set aside, the
+//! one that comes back first is asked all the same.
 
+use std::cell::Cell;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +26,12 @@ const FIRST_ASIDE: Duration = Duration::from_secs(5);
 /// The longest time it is.
 const LONGEST_ASIDE: Duration = Duration::from_secs(60);
 
+/// For how long nobody else tries an instance that one request tries after it was set aside.
+const TRIAL: Duration = Duration::from_secs(10);
+
+/// A request that nobody waited for any longer after this time counts as unanswered.
+const UNANSWERED: Duration = Duration::from_secs(5);
+
 /// Requests in a row that an instance may break off or leave unanswered.
 const BROKEN_IN_A_ROW: u32 = 3;
 
@@ -37,8 +46,9 @@ struct Inner {
     via: ViaId,
     members: ArcSwap<Vec<Arc<Member>>>,
     turn: AtomicUsize,
-    /// Held while members are replaced, so that two lists do not mix.
-    replacing: Mutex<()>,
+    /// URLs that were said to be left out. Held while members are replaced, so that two lists do not
+    /// mix.
+    left_out: Mutex<BTreeSet<String>>,
     /// Whether the registry was asked, whatever it said.
     asked: watch::Sender<bool>,
 }
@@ -56,7 +66,14 @@ struct Member {
 }
 
 /// One request's place at an instance. Its drop ends it.
-pub(super) struct Seat(Arc<Member>);
+pub(super) struct Seat {
+    member: Arc<Member>,
+    since: u64,
+    /// It is the first one after the instance was set aside.
+    is_trial: bool,
+    /// What became of the request is known.
+    is_judged: Cell<bool>,
+}
 
 impl Balancer {
     /// The instances of `target`, none as long as [`Balancer::replace`] was not called.
@@ -75,7 +92,7 @@ impl Balancer {
             via: via.clone(),
             members: ArcSwap::default(),
             turn: AtomicUsize::new(0),
-            replacing: Mutex::new(()),
+            left_out: Mutex::default(),
             asked: watch::Sender::new(false),
         }));
         let has_trust = target.tls.ca_file.is_some() || target.tls.insecure;
@@ -102,28 +119,30 @@ impl Balancer {
     /// generations of those that went, whose connections nobody needs any more; blocks as
     /// [`Upstream::new`] does.
     pub(super) fn replace(&self, urls: &[TargetUrl]) -> Vec<u64> {
-        let _turn = self.0.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left_out = self.0.left_out.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.0.members.load_full();
+        let mut known: HashMap<&TargetUrl, &Arc<Member>> =
+            old.iter().map(|member| (member.upstream.url(), member)).collect();
         let mut members: Vec<Arc<Member>> = Vec::with_capacity(urls.len());
-        for url in urls {
-            let is_there = |member: &&Arc<Member>| member.upstream.url() == url;
-            if members.iter().any(|member| is_there(&member)) {
-                continue;
-            }
-            match old.iter().find(is_there) {
+        let (mut seen, mut unusable) = (HashSet::new(), BTreeSet::new());
+        for url in urls.iter().filter(|url| seen.insert(*url)) {
+            match known.remove(url) {
                 Some(member) => members.push(Arc::clone(member)),
                 None => match self.upstream(Some(url)) {
                     Ok(upstream) => members.extend(upstream.map(|u| Arc::new(Member::new(u)))),
                     Err(error) => {
                         let target = self.0.name.as_str();
-                        tracing::warn!(target, %url, %error, "an instance is left out");
+                        // Said on its edge, not with each list.
+                        if !left_out.contains(&url.to_string()) {
+                            tracing::warn!(target, %url, %error, "an instance is left out");
+                        }
+                        unusable.insert(url.to_string());
                     }
                 },
             }
         }
-        let stays = |member: &Arc<Member>| members.iter().any(|new| Arc::ptr_eq(new, member));
-        let gone = old.iter().filter(|member| !stays(member));
-        let gone = gone.map(|member| member.upstream.generation()).collect();
+        *left_out = unusable;
+        let gone = known.values().map(|member| member.upstream.generation()).collect();
         self.0.members.store(Arc::new(members));
         self.0.asked.send_replace(true);
         gone
@@ -154,6 +173,19 @@ impl Balancer {
 
     /// A place at the instance that takes the next request, none of those at `tried`.
     pub(super) fn seat(&self, tried: &[u64]) -> Option<Seat> {
+        // Whoever comes second where one is to be tried again looks once more, and sees it set aside.
+        loop {
+            let seat = self.best(tried)?;
+            if !seat.member.is_to_be_tried(seat.since) {
+                return Some(seat);
+            }
+            if let Some(trial) = seat.claim_trial() {
+                return Some(trial);
+            }
+        }
+    }
+
+    fn best(&self, tried: &[u64]) -> Option<Seat> {
         let members = self.0.members.load();
         let first = self.0.turn.fetch_add(1, Ordering::Relaxed);
         let now = now_ms();
@@ -166,7 +198,7 @@ impl Balancer {
                 let aside = if until > now { until } else { 0 };
                 (aside, member.outstanding.load(Ordering::Relaxed))
             })?;
-        Some(Seat::take(best))
+        Some(Seat::take(best, now))
     }
 
     /// Whether connections of this generation are of use still.
@@ -183,6 +215,11 @@ impl Balancer {
     pub(super) fn upstreams(&self) -> Vec<Arc<Upstream>> {
         let members = self.0.members.load();
         let mut sorted: Vec<&Arc<Member>> = members.iter().collect();
+        if !sorted.is_empty() {
+            // Equals take turns here, too.
+            let first = self.0.turn.fetch_add(1, Ordering::Relaxed) % sorted.len();
+            sorted.rotate_left(first);
+        }
         sorted.sort_by_key(|member| member.aside_until.load(Ordering::Relaxed));
         sorted.into_iter().map(|member| Arc::clone(&member.upstream)).collect()
     }
@@ -216,6 +253,12 @@ impl Member {
         }
     }
 
+    /// Whether it was set aside, is not any more at `now`, and has answered nobody since.
+    fn is_to_be_tried(&self, now: u64) -> bool {
+        self.times_aside.load(Ordering::Relaxed) > 0
+            && self.aside_until.load(Ordering::Relaxed) <= now
+    }
+
     fn set_aside(&self) {
         let times = self.times_aside.fetch_add(1, Ordering::Relaxed).min(8);
         let span = (FIRST_ASIDE * 2_u32.pow(times)).min(LONGEST_ASIDE);
@@ -227,41 +270,68 @@ impl Member {
 }
 
 impl Seat {
-    fn take(member: &Arc<Member>) -> Self {
+    fn take(member: &Arc<Member>, now: u64) -> Self {
         member.outstanding.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(member))
+        let member = Arc::clone(member);
+        Self { member, since: now, is_trial: false, is_judged: Cell::new(false) }
+    }
+
+    /// Makes it the one that tries its instance; `None` where another request was first.
+    fn claim_trial(mut self) -> Option<Self> {
+        let until = &self.member.aside_until;
+        let known = until.load(Ordering::Relaxed);
+        let claimed = self.since + millis(TRIAL);
+        let won = known <= self.since
+            && until.compare_exchange(known, claimed, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        self.is_trial = won;
+        // Not sat on: nothing is held against the instance for it.
+        self.is_judged.set(!won);
+        won.then_some(self)
     }
 
     /// Where the request goes.
     pub(super) fn upstream(&self) -> &Arc<Upstream> {
-        &self.0.upstream
+        &self.member.upstream
     }
 
     /// The instance answered: what it failed at before is forgotten.
     pub(super) fn answered(&self) {
-        self.0.failures.store(0, Ordering::Relaxed);
-        self.0.times_aside.store(0, Ordering::Relaxed);
-        self.0.aside_until.store(0, Ordering::Relaxed);
+        self.is_judged.set(true);
+        self.member.failures.store(0, Ordering::Relaxed);
+        self.member.times_aside.store(0, Ordering::Relaxed);
+        self.member.aside_until.store(0, Ordering::Relaxed);
     }
 
     /// There is no connection to it.
     pub(super) fn unreachable(&self) {
-        if self.0.aside_until.load(Ordering::Relaxed) <= now_ms() {
-            self.0.set_aside();
+        self.is_judged.set(true);
+        if self.is_trial || self.member.aside_until.load(Ordering::Relaxed) <= now_ms() {
+            self.member.set_aside();
         }
     }
 
     /// It took the request and gave no answer.
     pub(super) fn broken(&self) {
-        if self.0.failures.fetch_add(1, Ordering::Relaxed) + 1 >= BROKEN_IN_A_ROW {
-            self.0.set_aside();
+        self.is_judged.set(true);
+        let failures = self.member.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.is_trial || failures >= BROKEN_IN_A_ROW {
+            self.member.set_aside();
         }
+    }
+
+    /// What became of the request says nothing about the instance.
+    pub(super) fn unjudged(&self) {
+        self.is_judged.set(true);
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.outstanding.fetch_sub(1, Ordering::Relaxed);
+        self.member.outstanding.fetch_sub(1, Ordering::Relaxed);
+        // Its client went away, and may have done so for want of an answer.
+        if !self.is_judged.get() && now_ms().saturating_sub(self.since) >= millis(UNANSWERED) {
+            self.broken();
+        }
     }
 }
 
@@ -330,8 +400,32 @@ mod tests {
         assert_eq!(port(&balancer.seat(&[]).unwrap()), 1, "it comes back first");
         second.answered();
         assert!((0..4).all(|_| port(&balancer.seat(&[]).unwrap()) == 2));
-        let times = |seat: &Seat| seat.0.times_aside.load(Ordering::Relaxed);
+        let times = |seat: &Seat| seat.member.times_aside.load(Ordering::Relaxed);
         assert_eq!((times(&first), times(&second)), (1, 0));
+    }
+
+    #[test]
+    fn an_instance_that_was_set_aside_is_tried_by_one_request_until_it_answered() {
+        let balancer = balancer(&[1, 2]);
+        let first = balancer.seat(&[]).unwrap();
+        first.unreachable();
+        let member = Arc::clone(&first.member);
+        drop(first);
+        let dead = member.upstream.generation();
+        // Its time is over.
+        member.aside_until.store(1, Ordering::Relaxed);
+        let seats: Vec<Seat> = (0..6).filter_map(|_| balancer.seat(&[])).collect();
+        let trials = seats.iter().filter(|seat| seat.upstream().generation() == dead);
+        assert_eq!(trials.count(), 1, "the others wait for its outcome");
+        let trial = seats.iter().find(|seat| seat.upstream().generation() == dead).unwrap();
+        trial.unreachable();
+        assert_eq!(member.times_aside.load(Ordering::Relaxed), 2);
+        trial.answered();
+        drop(seats);
+        let places =
+            |seats: &[Seat]| seats.iter().filter(|s| s.upstream().generation() == dead).count();
+        let seats: Vec<Seat> = (0..6).filter_map(|_| balancer.seat(&[])).collect();
+        assert_eq!(places(&seats), 3, "it is as good as the other one again");
     }
 
     #[test]

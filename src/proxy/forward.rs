@@ -101,13 +101,16 @@ struct Forward {
 /// What the way to the target gave where it gave no answer.
 struct NotSent {
     failure: Failure,
-    /// Here again where there was no connection, so that another instance may be tried.
+    /// Here again where another instance may be tried: there was no connection, or the request may be
+    /// repeated.
     body: Option<RequestBody>,
+    /// There was a connection.
+    was_sent: bool,
 }
 
 impl From<Failure> for NotSent {
     fn from(failure: Failure) -> Self {
-        Self { failure, body: None }
+        Self { failure, body: None, was_sent: true }
     }
 }
 
@@ -158,7 +161,7 @@ impl Forward {
             self.judge(&sent);
             match (sent, came) {
                 (Ok(sent), _) => return self.answer(&upstream, &shape, sent, gate).await,
-                (Err(NotSent { failure: met, body: Some(unsent) }), Some(came))
+                (Err(NotSent { failure: met, body: Some(unsent), .. }), Some(came))
                     if tried.len() + 1 < MAX_INSTANCES =>
                 {
                     tried.push(upstream.generation());
@@ -174,11 +177,11 @@ impl Forward {
         let Some(seat) = &self.guard.seat else { return };
         match sent {
             Ok(_) => seat.answered(),
-            Err(NotSent { failure: Failure::NoUpgrade, .. }) => {}
-            Err(NotSent { body: Some(_), .. }) => seat.unreachable(),
+            Err(NotSent { failure: Failure::NoUpgrade, .. }) => seat.unjudged(),
+            Err(NotSent { was_sent: false, .. }) => seat.unreachable(),
             Err(NotSent { failure: Failure::Broken(_) | Failure::Late(_), .. }) => seat.broken(),
             // The client's own doing.
-            Err(_) => {}
+            Err(_) => seat.unjudged(),
         }
     }
 
@@ -207,7 +210,7 @@ impl Forward {
                 Ok(lease) => lease,
                 Err(error) => {
                     let failure = self.no_connection(upstream, &error);
-                    return Err(NotSent { failure, body: Some(body) });
+                    return Err(NotSent { failure, body: Some(body), was_sent: false });
                 }
             };
             set_protocol(&mut parts, upstream, shape, lease.protocol());
@@ -264,7 +267,9 @@ impl Forward {
                 }
                 (error, _) => {
                     self.log_failure(upstream, &error);
-                    return Err(Failure::Broken(upstream.name().clone()).into());
+                    let failure = Failure::Broken(upstream.name().clone());
+                    let body = may_repeat.then(|| RequestBody::empty(&self.guard));
+                    return Err(NotSent { failure, body, was_sent: true });
                 }
             }
         }

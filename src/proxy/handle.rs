@@ -165,14 +165,18 @@ impl ProxyHandle {
         self.0.forget(&old.generations());
     }
 
+    /// Where requests go now.
+    pub fn route(&self) -> Route {
+        Route::clone(&self.0.route.load())
+    }
+
     /// The instances that requests are spread over, where they are.
     pub fn balancer(&self) -> Option<Balancer> {
         self.0.route.load().balancer().cloned()
     }
 
-    /// Spreads requests over the instances at `urls` from now on, unless the proxy has been switched
-    /// to something else than `balancer`. Requests under way finish where they are. Blocks: it may
-    /// read a CA file.
+    /// Spreads the requests that go by `balancer` over the instances at `urls` from now on. Requests
+    /// under way finish where they are. Blocks: it may read a CA file.
     pub fn spread_over(&self, balancer: &Balancer, urls: &[TargetUrl]) {
         self.0.forget(&balancer.replace(urls));
     }

@@ -51,6 +51,11 @@ impl Route {
         }
     }
 
+    /// Whether it is known where it leads: the first list of instances may be still to come.
+    pub fn is_known(&self) -> bool {
+        self.balancer().is_none_or(Balancer::was_asked)
+    }
+
     /// The instances it is spread over, where it is.
     pub fn balancer(&self) -> Option<&Balancer> {
         match self {

@@ -1,21 +1,26 @@
 //! The instances of the applications that targets name, as the registry lists them.
 //!
 //! One call an application and beat, whatever the number of services that use it. A registry that
-//! does not answer changes nothing: requests go on to the instances that were listed last.
+//! does not answer changes nothing: requests go on to the instances that were listed last. So does one
+//! that suddenly lists none, for a while: it may have been restarted, and hear of them again.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::Notify;
 
-use super::proxies::{Proxies, Running};
+use super::proxies::{Proxies, Running, is_at, is_own};
 use crate::eureka::{CallError, Instance, InstanceStatus, NodeMark, RegistryCalls, app_name};
 use crate::lifecycle::StopWatch;
 use crate::model::{ServiceName, TargetUrl};
 use crate::proxy::Balancer;
 use crate::text::{self, Message};
+
+/// Looks that must find no instance before what was listed is given up.
+const EMPTY_LOOKS: u32 = 3;
 
 /// Calls at once.
 const MOST_CALLS: usize = 8;
@@ -26,7 +31,17 @@ pub(super) struct Directory {
     registry: Option<Arc<dyn RegistryCalls>>,
     /// What the last look at an application met.
     met: Mutex<BTreeMap<String, Message>>,
+    /// The last list of each application that was ever asked about.
+    lists: Mutex<BTreeMap<String, Listed>>,
     wake: Notify,
+}
+
+/// What a registry listed.
+#[derive(Clone, Default)]
+struct Listed {
+    instances: Arc<Vec<Instance>>,
+    /// Looks in a row that found none of them.
+    empty_looks: u32,
 }
 
 /// A proxy whose requests are spread.
@@ -37,17 +52,24 @@ struct Spread {
 
 impl Directory {
     pub(super) fn new(registry: Option<Arc<dyn RegistryCalls>>) -> Self {
-        Self { registry, met: Mutex::default(), wake: Notify::new() }
+        Self { registry, met: Mutex::default(), lists: Mutex::default(), wake: Notify::new() }
     }
 
     fn met(&self) -> MutexGuard<'_, BTreeMap<String, Message>> {
         self.met.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at once if requests of `running` wait for the first list.
-    pub(super) fn seek(&self, running: &Running) {
-        if running.handle.balancer().is_some_and(|balancer| !balancer.was_asked()) {
-            self.wake.notify_one();
+    fn lists(&self) -> MutexGuard<'_, BTreeMap<String, Listed>> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives `running` the instances that are known; looks at once if there are none yet.
+    pub(super) fn seek(&self, running: &Running, control: SocketAddr) {
+        let Some(balancer) = running.handle.balancer().filter(|of| !of.was_asked()) else { return };
+        let known = self.lists().get(balancer.application()).cloned();
+        match known {
+            Some(list) => give(running, &balancer, control, &list.instances),
+            None => self.wake.notify_one(),
         }
     }
 
@@ -81,7 +103,7 @@ impl Directory {
         });
         let mut answers = stream::iter(asked).buffer_unordered(MOST_CALLS);
         while let Some((application, users, listed)) = answers.next().await {
-            self.take(application, &users, listed);
+            self.take(application, &users, listed, proxies.control());
         }
     }
 
@@ -90,12 +112,13 @@ impl Directory {
         application: String,
         users: &[Spread],
         listed: Result<Vec<Instance>, CallError>,
+        control: SocketAddr,
     ) {
         match listed {
             Ok(instances) => {
+                let instances = self.note(&application, instances);
                 for Spread { running, balancer } in users {
-                    let urls = usable(balancer, &running.name, &instances);
-                    running.handle.spread_over(balancer, &urls);
+                    give(running, balancer, control, &instances);
                 }
                 if self.met().remove(&application).is_some() {
                     tracing::info!(application, "its instances are known again");
@@ -110,6 +133,19 @@ impl Directory {
         }
     }
 
+    /// Remembers what was listed; what is to be used.
+    fn note(&self, application: &str, instances: Vec<Instance>) -> Arc<Vec<Instance>> {
+        let mut lists = self.lists();
+        let list = lists.entry(application.to_owned()).or_default();
+        let is_up = |instance: &Instance| instance.status == InstanceStatus::Up;
+        let is_empty = !instances.iter().any(is_up);
+        list.empty_looks = if is_empty { list.empty_looks + 1 } else { 0 };
+        if !is_empty || list.empty_looks >= EMPTY_LOOKS || list.instances.is_empty() {
+            list.instances = Arc::new(instances);
+        }
+        Arc::clone(&list.instances)
+    }
+
     /// What a person should know: whose requests have nowhere to go, or go by an old list.
     pub(super) fn attention(&self, proxies: &Proxies) -> Vec<Message> {
         let met = self.met();
@@ -119,6 +155,9 @@ impl Directory {
             let application = balancer.application();
             let need = match (&self.registry, met.get(application)) {
                 (None, _) => Some(text::balance::attention_no_registry(service, target)),
+                (Some(_), Some(reason)) if balancer.views().is_empty() => {
+                    Some(text::balance::attention_never_listed(application, service, reason))
+                }
                 (Some(_), Some(reason)) => {
                     Some(text::balance::attention_old_list(application, service, reason))
                 }
@@ -139,6 +178,14 @@ fn spread(proxies: &Proxies) -> impl Iterator<Item = Spread> {
         let balancer = running.handle.balancer()?;
         Some(Spread { running, balancer })
     })
+}
+
+/// Spreads the requests of `running` over `instances`.
+fn give(running: &Running, balancer: &Balancer, control: SocketAddr, instances: &[Instance]) {
+    let mut urls = usable(balancer, &running.name, instances);
+    // Whoever registered them: one leads back here, the other to where orders are taken.
+    urls.retain(|url| !is_own(url, running.bind, running.port) && !is_at(url, control));
+    running.handle.spread_over(balancer, &urls);
 }
 
 /// Where the instances are that a service may forward to, sorted: those that are UP. What a pmctl
@@ -165,7 +212,7 @@ fn url_of(balancer: &Balancer, instance: &Instance) -> Option<TargetUrl> {
         host => host,
     };
     let (secure, plain) = (&instance.secure_port, &instance.port);
-    match (secure.enabled, plain.enabled) {
+    match (secure.enabled && secure.number > 0, plain.enabled) {
         (true, _) => balancer.url_of(true, host, secure.number),
         (false, true) => balancer.url_of(false, host, plain.number),
         (false, false) => None,
@@ -214,6 +261,18 @@ mod tests {
         let all = [instance("h", 9), down, secure, closed, unnamed, broken, instance("h", 9)];
         let expected = ["http://[fd00::1]:4/v1", "http://h:9/v1", "https://s:8443/v1"];
         assert_eq!(urls("edge", &all), expected);
+    }
+
+    #[test]
+    fn a_registry_that_lists_none_any_more_is_believed_after_a_while_only() {
+        let directory = Directory::new(None);
+        let note = |instances| directory.note("ORDERS", instances).len();
+        assert_eq!(note(vec![]), 0, "there never were any");
+        assert_eq!(note(vec![instance("h", 9)]), 1);
+        let looks: Vec<usize> = (0..3).map(|_| note(vec![])).collect();
+        assert_eq!(looks, [1, 1, 0]);
+        assert_eq!(note(vec![instance("h", 9), instance("i", 9)]), 2);
+        assert_eq!(note(vec![instance("h", 9)]), 1, "one that left is gone at once");
     }
 
     #[test]

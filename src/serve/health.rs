@@ -211,6 +211,9 @@ impl Look {
     }
 
     async fn once(&self) {
+        if !self.route.is_known() {
+            return;
+        }
         let timeout = Duration::from_millis(self.check.timeout_ms);
         let path = &self.check.path;
         let (mut status, mut look) = (0, Err(self.no_instance()));

@@ -107,7 +107,7 @@ impl Proxies {
         if is_at(&target.url, self.control) {
             return Err(Fault::usage(text::ops::target_not_control(name, self.control)));
         }
-        if is_own(&target.url, service) {
+        if is_own(&target.url, service.bind, service.port) {
             return Err(Fault::usage(text::ops::target_not_itself(name, &service.name)));
         }
         Route::new(name, target, &self.via.of_service(service.id)).map_err(|error| {
@@ -169,15 +169,15 @@ fn sockets(bind: Option<IpAddr>) -> usize {
     }
 }
 
-/// Whether `url` says the service's own listener: every request would come back until it is refused.
-fn is_own(url: &TargetUrl, service: &Service) -> bool {
-    let own = service.bind.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
-    is_at(url, SocketAddr::new(own, service.port.get()))
+/// Whether `url` says the listener of a service: every request would come back until it is refused.
+pub(super) fn is_own(url: &TargetUrl, bind: Option<IpAddr>, port: Port) -> bool {
+    let own = bind.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+    is_at(url, SocketAddr::new(own, port.get()))
 }
 
 /// Whether `url` says `control`, by address or as `localhost`. Where another name leads is seen
 /// when it is connected to.
-fn is_at(url: &TargetUrl, control: SocketAddr) -> bool {
+pub(super) fn is_at(url: &TargetUrl, control: SocketAddr) -> bool {
     if url.application().is_some() {
         return false;
     }

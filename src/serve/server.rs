@@ -134,7 +134,7 @@ impl Server {
     async fn start_proxy(&self, service: &Service) -> Result<(), Fault> {
         self.proxies.start(service).await?;
         if let Some(running) = self.proxies.get(service.id) {
-            self.directory.seek(&running);
+            self.directory.seek(&running, self.proxies.control());
         }
         Ok(())
     }
@@ -261,7 +261,7 @@ impl Live for Server {
         let route = self.proxies.route(service)?;
         if let Some(running) = self.proxies.get(service.id) {
             running.handle.switch(route);
-            self.directory.seek(&running);
+            self.directory.seek(&running, self.proxies.control());
             self.watch_health(service);
         }
         Ok(())
@@ -307,17 +307,12 @@ impl Live for Server {
     }
 
     fn watch_health(&self, service: &Service) {
-        let runs = self.proxies.get(service.id).is_some();
-        let Some(check) = service.health.as_ref().filter(|_| runs) else {
-            return self.health.forget(service.id);
-        };
-        match self.proxies.route(service) {
-            Ok(route) => self.health.watch(service, check, route),
-            // It was usable a moment ago, when it began to be forwarded to.
-            Err(error) => {
-                tracing::warn!(service = %service.name, %error, "its target is not watched");
-                self.health.forget(service.id);
+        match (self.proxies.get(service.id), &service.health) {
+            // Where its requests go, so that both see the same instances.
+            (Some(running), Some(check)) => {
+                self.health.watch(service, check, running.handle.route());
             }
+            _ => self.health.forget(service.id),
         }
     }
 

@@ -196,3 +196,26 @@ fn what_names_no_application_is_refused() {
         assert_eq!(refused["code"], "target-application-invalid", "{refused:#}");
     }
 }
+
+#[test]
+fn a_switch_while_the_registry_is_silent_keeps_the_instances_and_health_asks_them() {
+    let mut kit = Kit::new();
+    let one = Upstream::saying("one");
+    register(&kit.registry, &one, "UP");
+    kit.pmctl.ok(&["service", "set", "orders", "--health-path", "/", "--health-interval", "500ms"]);
+    let server = kit.pmctl.serve();
+    kit.wait_answers(&["one"]);
+    wait_until("a healthy target", || match kit.shown()["health"]["state"].as_str() {
+        Some("healthy") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    kit.registry.signal(rustix::process::Signal::TERM);
+    kit.registry.wait_exit();
+    kit.pmctl.ok(&["service", "switch", "orders", "main"]);
+    assert_eq!(kit.answers(), Ok(BTreeSet::from(["one".to_owned()])));
+    let port = free_port();
+    kit.pmctl.ok(&["service", "set", "orders", "--port", &port.to_string()]);
+    kit.port = port;
+    assert_eq!(kit.answers(), Ok(BTreeSet::from(["one".to_owned()])));
+    server.stop();
+}

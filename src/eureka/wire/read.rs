@@ -85,10 +85,12 @@ pub(super) fn applications(fields: &Map<String, Value>) -> Result<Applications, 
     let read = list(fields.get("application"))
         .into_iter()
         .map(|value| application(&*map(value).ok_or_else(|| wrong("application", "an object"))?));
+    // One that cannot be read says nothing about the others.
+    let applications = read.filter_map(Result::ok).collect();
     Ok(Applications {
         version: Fields(&version).integer("version")?.unwrap_or(-1),
         hash_code: Fields(&hash).text("hash")?.unwrap_or_default(),
-        applications: read.collect::<Result<_, _>>()?,
+        applications,
     })
 }
 
@@ -96,10 +98,15 @@ pub(super) fn application(fields: &Map<String, Value>) -> Result<Application, Wi
     let read = list(fields.get("instance"))
         .into_iter()
         .map(|value| instance(&*map(value).ok_or_else(|| wrong("instance", "an object"))?));
-    Ok(Application {
-        name: Fields(fields).text("name")?.unwrap_or_default(),
-        instances: read.collect::<Result<_, _>>()?,
-    })
+    let (name, mut instances) = (Fields(fields).text("name")?.unwrap_or_default(), Vec::new());
+    for instance in read {
+        match instance {
+            Ok(instance) => instances.push(instance),
+            // Whoever registered it did so wrongly; the others of its application are as good.
+            Err(error) => tracing::debug!(application = name, %error, "an instance is left out"),
+        }
+    }
+    Ok(Application { name, instances })
 }
 
 pub(super) fn instance(fields: &Map<String, Value>) -> Result<Instance, WireError> {

@@ -79,6 +79,9 @@ fn a_request_that_an_instance_took_is_not_given_to_another_unless_it_may_be_repe
     let mut statuses: Vec<u16> = (0..2).map(|_| bench.client().ask(post).status()).collect();
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 502]);
+    for _ in 0..4 {
+        assert_eq!(bench.client().ask(GET).text(), "there");
+    }
 }
 
 #[test]

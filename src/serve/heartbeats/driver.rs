@@ -363,7 +363,7 @@ async fn step(plan: &Plan, call: &Call, was_sent: &mut bool) -> Result<String, M
         }
         Step::Announce { status, dirty } => {
             // What stands there under our id would win by a newer timestamp, and its override would
-            // stick: it goes first. Unless it is somebody else's.
+            // stick: it goes first. Unless it is another pmctl's; an id without a mark is taken over.
             if let Some(found) = plan.registry.instance(app, id).await? {
                 let is_here = found.ip_addr == of.address && found.port.number == of.port.get();
                 if NodeMark::is_any(&found) && !plan.mark.is_of_node(&found) && !is_here {
