@@ -14,7 +14,7 @@ use crate::model::{
 };
 use crate::ops::store_fault;
 use crate::rpc::{Client, ClientError};
-use crate::store::{Location, Owner, Store, owner};
+use crate::store::{HolderKind, Location, Owner, Store, owner};
 use crate::text;
 
 /// Between two looks.
@@ -40,9 +40,24 @@ pub(super) async fn status(
 }
 
 /// `verify`: the server, or the database and this machine, are only looked at.
+/// A repair that is under way, such as that of a guardian, is waited for up to `--timeout`.
 pub(super) async fn verify(context: &Context<'_>) -> Result<ExitCode, Fault> {
+    let reach = Reach::new(context.settings)?;
+    let deadline = Instant::now() + context.settings.timeout;
+    while is_repaired(&reach.owner()?) && Instant::now() < deadline {
+        tokio::time::sleep(LOOK).await;
+    }
     let report = context.reach(Need::Read).await?.verify().await?;
     Ok(context.output.verify_report(&report))
+}
+
+fn is_repaired(owner: &Owner) -> bool {
+    match owner {
+        Owner::Held(Some(holder)) => holder.kind != HolderKind::Serve,
+        // Whoever has it has not said yet who it is.
+        Owner::Held(None) => true,
+        Owner::Free => false,
+    }
 }
 
 async fn wait_for(settings: &Settings, wait: Wait<WaitForServer>) -> Result<(), Fault> {

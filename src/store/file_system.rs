@@ -57,19 +57,20 @@ pub(super) fn network_kind(_path: &Path) -> Option<&'static str> {
     None
 }
 
-/// Whether a write to the database at `path` may soon fail, as far as that can be told without one:
-/// hardly any room is left, or the file cannot be written (any more).
-pub(super) fn is_short(path: &Path) -> bool {
+/// Bytes that this process may still write beside `path`; `None` where that is not known.
+pub(super) fn room(path: &Path) -> Option<u64> {
     #[cfg(unix)]
     {
-        // A change with its log takes a few pages.
-        const LEAST: u64 = 1 << 20;
-        let left = rustix::fs::statvfs(path).map(|of| of.f_bavail.saturating_mul(of.f_frsize));
-        !is_writable(path) || left.is_ok_and(|left| left < LEAST)
+        let of = rustix::fs::statvfs(path).ok()?;
+        // A file system keeps a reserve for root.
+        let is_root = rustix::process::geteuid().is_root();
+        let blocks = if is_root { of.f_bfree } else { of.f_bavail };
+        Some(blocks.saturating_mul(of.f_frsize))
     }
     #[cfg(not(unix))]
     {
-        !is_writable(path)
+        let _ = path;
+        None
     }
 }
 

@@ -3,8 +3,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::file_system::is_short;
+use super::file_system::{is_writable, room};
 use super::{Store, StoreError};
+
+/// A change with its log takes a few pages: with less than this it may fail.
+const NO_ROOM: u64 = 64 * 1024;
+
+/// With less than this it is tried whether one still goes through.
+const LITTLE_ROOM: u64 = 1024 * 1024;
 
 /// Why the database takes none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,13 +94,21 @@ impl Store {
         }
     }
 
-    /// [`Store::check_writable`] where a write failed lately or the file system says that the next one
-    /// may: an idle server leaves the disk alone.
+    /// Whether the database takes writes, as far as there is doubt: something is written only where a
+    /// write failed lately or little room is left, for an idle server leaves the disk alone. A disk
+    /// with hardly any room counts as full although a small write may still fit into the log.
     ///
     /// # Errors
     /// As [`Store::check_writable`].
     pub async fn watch_writable(&self) -> Result<(), StoreError> {
-        match self.trouble().is_some() || is_short(self.location().path()) {
+        let path = self.location().path();
+        let room = room(path).unwrap_or(u64::MAX);
+        if room < NO_ROOM {
+            let full = StoreError::DiskFull { path: path.to_owned() };
+            self.trouble.note(&full);
+            return Err(full);
+        }
+        match self.trouble().is_some() || room < LITTLE_ROOM || !is_writable(path) {
             true => self.check_writable().await,
             false => Ok(()),
         }

@@ -139,7 +139,7 @@ fn without_a_server_a_full_disk_refuses_every_change_and_answers_every_question(
     let pmctl = Pmctl::new();
     let disk = Disk::of(&pmctl);
     let kit = Kit::on(pmctl);
-    disk.fill();
+    disk.fill_at_rest(&kit.pmctl);
     kit.assert_every_change_is_refused(&["--direct"], FULL);
     let refused = kit.pmctl.fails_json(1, &["serve", "--listen", "127.0.0.1:0"]);
     assert_eq!(refused["code"], "database-full", "{refused:#}");
@@ -169,8 +169,7 @@ fn a_server_that_stops_or_dies_on_a_full_disk_is_put_right_once_there_is_room() 
         }
         let left = kit.pmctl.run(&["-o", "json", "verify"]).expect(1).json();
         assert_eq!(left["code"], "verify-left", "{left:#}");
-        // Whoever closed the database last has given back the room of its log.
-        disk.fill();
+        disk.fill_at_rest(&kit.pmctl);
         let failed = kit.pmctl.fails_json(1, &["cleanup"]);
         assert_eq!(failed["code"], "database-full", "{failed:#}");
         disk.free();
@@ -187,9 +186,7 @@ fn nobody_is_ended_on_a_full_disk_because_no_record_would_tell_of_it() {
     let kit = Kit::on(pmctl);
     kit.pmctl.serve_alone().kill_hard();
     let mut stranger = Holder::on(&kit.ports[..1], Listen::V4);
-    // Whoever closes the database gives back the room of its log.
-    kit.pmctl.ok(&["status"]);
-    disk.fill();
+    disk.fill_at_rest(&kit.pmctl);
     let failed = kit.pmctl.fails_json(1, &["cleanup", "--force"]);
     assert_eq!(failed["code"], "database-full", "{failed:#}");
     assert!(stranger.is_alive());

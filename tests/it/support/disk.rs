@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::Pmctl;
+use super::{Pmctl, wait_until};
 
 /// A small file system in memory, mounted where the database lies. Only root can do that.
 pub struct Disk {
@@ -40,6 +40,20 @@ impl Disk {
                 }
             }
         }
+    }
+
+    /// The same while no server has the database open: whoever closes it last gives back the room of its
+    /// log, so that is done before.
+    #[track_caller]
+    pub fn fill_at_rest(&self, pmctl: &Pmctl) {
+        wait_until("a database without a log", || {
+            pmctl.ok(&["--direct", "status"]);
+            match fs::metadata(self.at.join("pmctl.db-wal")).map(|log| log.len()) {
+                Ok(0) | Err(_) => Ok(()),
+                Ok(length) => Err(format!("{length} bytes")),
+            }
+        });
+        self.fill();
     }
 
     /// There is room again.
