@@ -145,7 +145,7 @@ def run(arguments: argparse.Namespace) -> None:
     match what:
         case "quick":
             bench.measure(["get1k", "post512", "big1m"], plan, everybody=False)
-            bench.syscalls(1)
+            bench.syscalls(2)
         case "load":
             bench.measure(arguments.scenario.split(","), plan, everybody=False)
         case "check":
@@ -170,7 +170,7 @@ def run(arguments: argparse.Namespace) -> None:
         case "full":
             bench.honesty()
             bench.measure(list(load.SCENARIOS), plan, everybody=True)
-            bench.syscalls(1)
+            bench.syscalls(3)
             bench.idle()
             bench.listeners(3)
             bench.stop(3)

@@ -17,7 +17,10 @@ DEBIAN = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk", "strace": 
 
 def tools() -> None:
     """Builds upstream, load and forwarder."""
-    _cargo(paths.BENCH / "tools", "tools")
+    try:
+        _cargo(paths.BENCH / "tools", "tools")
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(f"the tools of the benchmark do not build: {error.stderr}") from error
 
 
 def required() -> None:
@@ -99,13 +102,30 @@ def _cargo(crate: Path, target: str) -> None:
 def _run(
     command: Sequence[str], env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> None:
-    subprocess.run(command, env=env, cwd=cwd, check=True, stdout=subprocess.DEVNULL)
+    """Fails with what the command said on standard error."""
+    subprocess.run(
+        command,
+        env=env,
+        cwd=cwd,
+        check=True,
+        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
 
 
 def _try(name: str, install: Callable[[], object]) -> None:
+    failed = paths.work() / f"{name}.failed"
+    if failed.exists():
+        progress.say(f"{name} is left out; remove {failed}, which says why, to try again")
+        return
     try:
+        progress.say(f"{name}: found, or built now")
         install()
-    except (OSError, subprocess.SubprocessError) as error:
+    except subprocess.CalledProcessError as error:
+        failed.write_text(error.stderr or str(error))
+        progress.say(f"{name} is left out: {failed} says why")
+    except OSError as error:
         progress.say(f"{name} is left out: {error}")
 
 
