@@ -142,12 +142,28 @@ def run(arguments: argparse.Namespace) -> None:
     begun = time.monotonic()
     rounds = arguments.rounds or (5 if what == "full" else QUICK_ROUNDS)
     plan = load.Plan(rounds, arguments.seconds, FULL_RETRIES if what == "full" else 0)
+    try:
+        measure(bench, what, rounds, plan)
+    finally:
+        # What was measured before something went wrong is still true.
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        bench.results.keep(paths.work() / "results" / f"{stamp}-{what}.json")
+    if what == "full":
+        page = report.page(bench.results, bench.peers, plan, FULL_RETRIES)
+        Path(arguments.out).write_text(page)
+    summary = goals.goals_table(bench.results)
+    print(f"{bench.results.markdown()}\n### Goals\n\n{summary}", flush=True)
+    progress.say(f"{(time.monotonic() - begun) / 60:.1f} minutes, raw figures in {paths.work()}")
+
+
+def measure(bench: Bench, what: str, rounds: int, plan: load.Plan) -> None:
+    """Adds to the results what belongs to one command."""
     match what:
         case "quick":
             bench.measure(["get1k", "post512", "big1m"], plan, everybody=False)
             bench.syscalls(2)
         case "load":
-            bench.measure(arguments.scenario.split(","), plan, everybody=False)
+            bench.measure(bench.arguments.scenario.split(","), plan, everybody=False)
         case "check":
             bench.honesty()
         case "idle":
@@ -157,7 +173,7 @@ def run(arguments: argparse.Namespace) -> None:
         case "stop":
             bench.stop(rounds)
         case "syscalls":
-            bench.syscalls(arguments.seconds)
+            bench.syscalls(bench.arguments.seconds)
         case "bodies":
             bench.bodies()
         case "quiet":
@@ -176,13 +192,6 @@ def run(arguments: argparse.Namespace) -> None:
             bench.stop(3)
             bench.bodies()
             bench.quiet()
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    bench.results.keep(paths.work() / "results" / f"{stamp}-{what}.json")
-    if what == "full":
-        Path(arguments.out).write_text(report.page(bench.results, bench.peers, plan, FULL_RETRIES))
-    summary = goals.goals_table(bench.results)
-    print(f"{bench.results.markdown()}\n### Goals\n\n{summary}", flush=True)
-    progress.say(f"{(time.monotonic() - begun) / 60:.1f} minutes, raw figures in {paths.work()}")
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import resource
 import time
 from dataclasses import dataclass
@@ -47,7 +48,9 @@ def described() -> str:
             model = line.split(":", 1)[1].strip()
             break
     count = len(os.sched_getaffinity(0))
-    return f"{count} CPUs ({model}), Linux {platform.release()}, {descriptors()} descriptors"
+    release = re.match(r"[\d.]+\d", platform.release())
+    kernel = release.group(0) if release else "unknown"
+    return f"{count} CPUs ({model}), Linux {kernel}, at most {descriptors():,} open files"
 
 
 def _busy() -> float:

@@ -52,6 +52,8 @@ class Peer:
     # Asked for the version; None: told by `version`.
     version_of: tuple[str, ...] = ()
     version: str = ""
+    # Where the version stands in what is told.
+    version_pattern: str = r"(\d+\.\d+(\.\d+)*)"
     # What makes it finish what is in flight and end.
     stop: signal.Signals = signal.SIGTERM
     # It understands what it forwards.
@@ -69,8 +71,8 @@ class Peer:
             return self.version
         env = {**os.environ, "PATH": paths.search_path()}
         told = subprocess.run(self.version_of, env=env, capture_output=True, text=True)
-        found = re.search(r"\d+\.\d+(\.\d+)*", told.stdout + told.stderr)
-        return found.group(0) if found else "unknown"
+        found = re.search(self.version_pattern, told.stdout + told.stderr)
+        return found.group(1) if found else "unknown"
 
 
 def filled(template: str, **values: object) -> str:
@@ -202,7 +204,14 @@ def builtin() -> list[Peer]:
         Peer("haproxy", _haproxy, "haproxy", ("haproxy", "-v"), stop=signal.SIGUSR1),
         Peer("nginx", _nginx, "nginx", ("nginx", "-v"), stop=signal.SIGQUIT),
         Peer("pingora", _pingora, pingora_program(), version=_pingora_version()),
-        Peer("caddy", _caddy, "caddy", ("caddy", "version")),
+        Peer(
+            "caddy",
+            _caddy,
+            "caddy",
+            # `caddy version` knows only builds of its makers.
+            version_of=("caddy", "build-info"),
+            version_pattern=r"caddyserver/caddy/v2\s+v([\d.]+)",
+        ),
         Peer("traefik", _traefik, "traefik", ("traefik", "version")),
         Peer("express", _express, "node", version=express, needs=express_modules()),
         Peer(FORWARDER, _forwarder(), tool, version=own, parses=False),
