@@ -23,6 +23,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Events among which the end of the last server is looked for.
 const LAST_EVENTS: u32 = 100;
 
+/// How long the repair of a guardian takes at most: so long a verification waits for its end.
+const LONGEST_REPAIR: Duration = Duration::from_secs(15);
+
 /// How long a server may still hold its lock after it said its last word.
 const LAST_BREATH: Duration = Duration::from_secs(5);
 
@@ -39,25 +42,37 @@ pub(super) async fn status(
     Ok(ExitCode::Success)
 }
 
-/// `verify`: the server, or the database and this machine, are only looked at.
-/// A repair that is under way, such as that of a guardian, is waited for up to `--timeout`.
+/// `verify`: the server, or the database and this machine, are only looked at. A repair that is under way
+/// (the guardian's after a kill, say) is waited for.
 pub(super) async fn verify(context: &Context<'_>) -> Result<ExitCode, Fault> {
-    let reach = Reach::new(context.settings)?;
-    let deadline = Instant::now() + context.settings.timeout;
-    while is_repaired(&reach.owner()?) && Instant::now() < deadline {
-        tokio::time::sleep(LOOK).await;
+    let deadline = Instant::now() + LONGEST_REPAIR;
+    loop {
+        let is_late = Instant::now() >= deadline;
+        if !is_late && is_under_repair(context.settings)? {
+            tokio::time::sleep(LOOK).await;
+            continue;
+        }
+        let report = context.reach(Need::Read).await?.verify().await?;
+        // It may have begun after the look, or ended since.
+        let was_owned = report.items.iter().any(|item| item.message.code() == "owner-live");
+        if !is_late && was_owned && !is_served(context.settings)? {
+            tokio::time::sleep(LOOK).await;
+            continue;
+        }
+        return Ok(context.output.verify_report(&report));
     }
-    let report = context.reach(Need::Read).await?.verify().await?;
-    Ok(context.output.verify_report(&report))
 }
 
-fn is_repaired(owner: &Owner) -> bool {
-    match owner {
-        Owner::Held(Some(holder)) => holder.kind != HolderKind::Serve,
-        // Whoever has it has not said yet who it is.
-        Owner::Held(None) => true,
-        Owner::Free => false,
-    }
+/// Whether the database is just being put right, made or migrated: a look at it would soon be untrue.
+fn is_under_repair(settings: &Settings) -> Result<bool, Fault> {
+    let owner = Reach::new(settings)?.owner()?;
+    Ok(matches!(&owner, Owner::Held(Some(holder)) if holder.kind != HolderKind::Serve))
+}
+
+/// Whether a server has the database.
+fn is_served(settings: &Settings) -> Result<bool, Fault> {
+    let owner = Reach::new(settings)?.owner()?;
+    Ok(matches!(&owner, Owner::Held(Some(holder)) if holder.kind == HolderKind::Serve))
 }
 
 async fn wait_for(settings: &Settings, wait: Wait<WaitForServer>) -> Result<(), Fault> {

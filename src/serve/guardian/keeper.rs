@@ -99,9 +99,12 @@ impl Guardian {
 
     fn start_one(&self) {
         let Some(charge) = &self.0.charge else { return };
-        let started = spawn(charge);
+        // Held over the start, so that no goodbye comes between: it would reach no guardian.
         let mut state = self.state();
-        match started {
+        if state.is_over {
+            return;
+        }
+        match spawn(charge) {
             Ok((child, pipe)) => {
                 state.view = GuardianView::watching(child.id());
                 (state.child, state.pipe, state.failure) = (Some(child), Some(pipe), None);
