@@ -339,7 +339,7 @@ fn another_repair_is_waited_for_and_then_named() {
     let mut first = command.spawn().expect("cleanup");
     holders_file_says(&pmctl, "repair");
     let busy = pmctl.fails_json(4, &["--timeout", "10ms", "cleanup"]);
-    assert_eq!(busy["code"], "under-repair", "{busy:#}");
+    assert_eq!(busy["code"], "repair-by", "{busy:#}");
     drop(holder);
     cleanup(&pmctl, 0, &[]);
     assert_eq!(first.wait().expect("its end").code(), Some(0));

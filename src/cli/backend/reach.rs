@@ -244,9 +244,7 @@ impl<'a> Reach<'a> {
 
     /// Who holds the owner's lock of the database.
     pub(in crate::cli) fn owner(&self) -> Result<Owner, Fault> {
-        if !self.location.exists() {
-            return Ok(Owner::Free);
-        }
+        // Also where there is no database: it may have been removed under a server.
         owner(&self.location, &self.settings.node_name, host::is_alive).map_err(store_fault)
     }
 
@@ -392,6 +390,12 @@ impl<'a> Reach<'a> {
             Origin::Default => {
                 Ok(Judged::Other(Found::Nobody(Nobody::OtherDatabase(url.to_owned()))))
             }
+            // The database was removed under it: by the file beside its lock it is the one.
+            Origin::Recorded
+                if known.is_none() && client.server().database == self.location.url() =>
+            {
+                Ok(Judged::Ours(Box::new(client), false))
+            }
             Origin::Recorded => {
                 let holder = match owner {
                     Owner::Held(holder) => holder.as_ref(),
@@ -422,7 +426,8 @@ fn elsewhere(holder: Option<&LockHolder>, url: &str, error: &ClientError) -> Opt
 fn busy(holder: Option<&LockHolder>, state: ServerState) -> Found {
     let pid = pid(holder);
     let note = match (state, holder.map(|h| h.kind)) {
-        (_, Some(HolderKind::Repair | HolderKind::Migration)) => text::backend::under_repair(pid),
+        (_, Some(HolderKind::Repair)) => text::backend::repair_by(pid),
+        (_, Some(HolderKind::Migration)) => text::backend::under_repair(pid),
         (ServerState::Unresponsive, _) => text::backend::server_unresponsive(pid),
         (state, _) => text::backend::server_busy(pid, state),
     };
