@@ -52,7 +52,9 @@ pub(super) async fn verify(context: &Context<'_>) -> Result<ExitCode, Fault> {
             tokio::time::sleep(LOOK).await;
             continue;
         }
-        let report = context.reach(Need::Read).await?.verify().await?;
+        let settings = of_a_look(context.settings)?;
+        let asking = Context { settings: &settings, output: context.output };
+        let report = asking.reach(Need::Read).await?.verify().await?;
         // It may have begun after the look, or ended since.
         let was_owned = report.items.iter().any(|item| item.message.code() == "owner-live");
         if !is_late && was_owned && !is_served(context.settings)? {
@@ -61,6 +63,16 @@ pub(super) async fn verify(context: &Context<'_>) -> Result<ExitCode, Fault> {
         }
         return Ok(context.output.verify_report(&report));
     }
+}
+
+/// A server whose database was removed cannot look at it any more; its lock and what else is there can be
+/// looked at from here.
+fn of_a_look(settings: &Settings) -> Result<Settings, Fault> {
+    let location = location(settings)?;
+    let is_gone = settings.server_url.is_none()
+        && !location.exists()
+        && !location.traces().map_err(store_fault)?.is_empty();
+    Ok(Settings { direct: settings.direct || is_gone, ..settings.clone() })
 }
 
 /// Whether the database is just being put right, made or migrated: a look at it would soon be untrue.
@@ -208,10 +220,7 @@ async fn lock_is_free(settings: &Settings, wait: Duration) -> Result<(), Fault> 
     let location = location(settings)?;
     let deadline = Instant::now() + wait;
     loop {
-        let held = match location.exists() {
-            true => owner(&location, &settings.node_name, host::is_alive).map_err(store_fault)?,
-            false => Owner::Free,
-        };
+        let held = owner(&location, &settings.node_name, host::is_alive).map_err(store_fault)?;
         let holder = match held {
             Owner::Free => return Ok(()),
             Owner::Held(holder) => holder,

@@ -98,8 +98,8 @@ pub struct VerifyReport {
     pub database: String,
     /// Its UUID; null where there is no database.
     pub database_uuid: Option<String>,
-    /// The node name whose services and ports were looked at; processes, rows of servers and
-    /// registrations are those of the whole database.
+    /// The node name whose ports were looked at; processes, rows and registrations are those of the
+    /// whole database.
     pub node: String,
     /// One sentence about all of it.
     pub message: Message,

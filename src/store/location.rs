@@ -108,6 +108,37 @@ impl Location {
         self.path.is_file()
     }
 
+    /// The names of the files here that only a database makes: its own and those beside it. Empty where
+    /// nothing ever was.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn traces(&self) -> Result<Vec<String>, StoreError> {
+        let (Some(directory), Some(own)) = (self.path.parent(), self.path.file_name()) else {
+            return Ok(Vec::new());
+        };
+        let failed = |error| StoreError::io("read the directory", directory, error);
+        let entries = match directory.read_dir() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
+        let own = own.to_string_lossy();
+        let mut traces = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+            let is_trace = name.strip_prefix(&*own).is_some_and(|rest| {
+                let is_of_node = rest.starts_with('.')
+                    && (rest.ends_with(".lock") || rest.ends_with(".owner.json"));
+                is_of_node || ["", "-wal", "-shm", "-journal"].contains(&rest)
+            });
+            if is_trace {
+                traces.push(name);
+            }
+        }
+        traces.sort();
+        Ok(traces)
+    }
+
     /// The file beside the database whose name is that of the database and `suffix`.
     pub(super) fn beside(&self, suffix: &str) -> PathBuf {
         let mut name = OsString::from(&self.path);
@@ -214,6 +245,22 @@ mod tests {
             assert_eq!(Location::from_path(&other).unwrap(), expected, "{other:?}");
         }
         assert!(Location::from_path(&real.join("round")).is_err());
+    }
+
+    #[test]
+    fn what_a_database_made_beside_itself_is_told_from_the_files_of_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = Location::from_path(&dir.path().join("a.db")).unwrap();
+        assert!(at.traces().unwrap().is_empty());
+        for name in
+            ["a.db", "a.db-wal", "a.db.default.lock", "a.db.default.owner.json", "b.db", "a.db.bak"]
+        {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        let expected = ["a.db", "a.db-wal", "a.db.default.lock", "a.db.default.owner.json"];
+        assert_eq!(at.traces().unwrap(), expected);
+        let nowhere = Location::from_path(&dir.path().join("none/a.db")).unwrap();
+        assert!(nowhere.traces().unwrap().is_empty());
     }
 
     #[test]

@@ -287,3 +287,21 @@ fn a_process_that_outlives_its_own_goodbye_is_left() {
     let key = ("process".to_owned(), server.pid().to_string());
     assert_eq!(found(&receipt).get(&key).map(String::as_str), Some("left"), "{receipt:#}");
 }
+
+#[test]
+fn a_database_that_was_removed_proves_nothing() {
+    let kit = Kit::new();
+    let server = kit.serve_announced();
+    for suffix in ["", "-wal", "-shm"] {
+        std::fs::remove_file(format!("{}{suffix}", kit.pmctl.database().display())).ok();
+    }
+    // The server itself cannot read it any more.
+    for args in [&[][..], &["--direct"]] {
+        let receipt = verify(&kit.pmctl, 1, args);
+        assert_eq!(receipt["code"], "verify-live-unproved", "{receipt:#}");
+    }
+    server.kill_hard();
+    let receipt = verify(&kit.pmctl, 1, &[]);
+    assert_eq!(receipt["code"], "verify-unproved", "{receipt:#}");
+    assert_eq!(receipt["items"][0]["message"]["code"], "database-gone", "{receipt:#}");
+}

@@ -15,8 +15,8 @@ use crate::model::{Fault, VerifyReport};
 use crate::text;
 
 impl Ops {
-    /// Looks at the services and ports of this node name, and at the servers, registrations and
-    /// marked instances of the whole database.
+    /// Looks at the ports of this node name, and at the servers, rows, registrations and marked
+    /// instances of the whole database.
     ///
     /// # Errors
     /// What the store or this machine say; a registry that does not answer is none.
@@ -28,7 +28,10 @@ impl Ops {
                 services::look(self, store, &servers, &mut findings).await?;
                 registry::look(self, store, &servers, &mut findings).await?;
             }
-            None => servers::look_at_owner(self, &mut findings),
+            None => {
+                servers::look_at_owner(self, &mut findings);
+                servers::look_for_traces(self, &mut findings)?;
+            }
         }
         let (message, counts, items) = findings.into_parts();
         let server = self.server_view();
@@ -43,7 +46,10 @@ impl Ops {
             items,
         };
         Ok(match report.database_uuid.is_none() && report.is_clean() {
-            true => VerifyReport { message: text::verify::verify_no_database(), ..report },
+            true => VerifyReport {
+                message: text::verify::verify_no_database(&report.database),
+                ..report
+            },
             false => report,
         })
     }

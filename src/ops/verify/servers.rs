@@ -9,7 +9,7 @@ use crate::model::{Fault, Finding, NodeName, ProcessIdentity, ServerState, Verif
 use crate::ops::context::Ops;
 use crate::ops::faults::store_fault;
 use crate::ops::holders::ask;
-use crate::store::{Node, NodeId, Store};
+use crate::store::{Location, Node, NodeId, Store};
 use crate::text;
 
 /// A server notes its end, lets go of its lock and then ends: for so long that is no leftover.
@@ -24,6 +24,8 @@ pub(super) struct Servers {
     nodes: Vec<Node>,
     /// Those that live.
     live: BTreeSet<NodeId>,
+    /// Those of another node name that may live, in another pid namespace.
+    unknown: BTreeSet<NodeId>,
     /// The owner's lock of this node name is held.
     is_owned: bool,
 }
@@ -36,6 +38,23 @@ impl Servers {
     /// Whether the services of `name` may be served now.
     pub(super) fn serves(&self, name: &NodeName) -> bool {
         self.is_owned || self.nodes.iter().any(|n| n.row.name == *name && self.is_live(n.id))
+    }
+
+    /// Every other node name that a server ever had here.
+    pub(super) fn others(&self, own: &NodeName) -> BTreeSet<&NodeName> {
+        self.nodes.iter().map(|node| &node.row.name).filter(|name| *name != own).collect()
+    }
+
+    /// What is to be thought of services of that other node name that are not stopped.
+    pub(super) fn other(&self, name: &NodeName) -> Finding {
+        let of = |ids: &BTreeSet<NodeId>| {
+            self.nodes.iter().any(|n| n.row.name == *name && ids.contains(&n.id))
+        };
+        match (of(&self.live), of(&self.unknown)) {
+            (true, _) => Finding::Live,
+            (false, true) => Finding::Unproved,
+            (false, false) => Finding::Left,
+        }
     }
 
     pub(super) fn name_of(&self, id: NodeId) -> Option<&NodeName> {
@@ -72,7 +91,7 @@ pub(super) async fn look(
     let owner = ops.direct_facts().and_then(|facts| facts.owner.clone());
     let own = ops.live().map(|live| live.node_id());
     let state = ops.server_view().state;
-    let mut live = BTreeSet::new();
+    let (mut live, mut unknown) = (BTreeSet::new(), BTreeSet::new());
     for (node, seen) in nodes.iter().zip(seen) {
         let (pid, name) = (node.row.identity.pid, &node.row.name);
         let is_owner = own == Some(node.id) || owner.as_ref() == Some(&node.row.identity);
@@ -101,6 +120,7 @@ pub(super) async fn look(
                 findings.noted(VerifySubject::Node, pid, Finding::Left, message);
             }
             (false, false, Liveness::Unknown) => {
+                unknown.insert(node.id);
                 let message = text::verify::node_unknown(name, pid);
                 findings.noted(VerifySubject::Node, pid, Finding::Unproved, message);
             }
@@ -117,7 +137,7 @@ pub(super) async fn look(
         look_at_owner(ops, findings);
     }
     let is_owned = own.is_some() || state != ServerState::Down;
-    Ok(Servers { nodes, live, is_owned })
+    Ok(Servers { nodes, live, unknown, is_owned })
 }
 
 /// Whoever owns the database without a row in it: a server that starts has none yet, a repair or a
@@ -130,6 +150,18 @@ pub(super) fn look_at_owner(ops: &Ops, findings: &mut Findings) {
     let pid = facts.server.pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
     let message = text::verify::owner_live(&pid);
     findings.add(VerifySubject::Process, pid, Finding::Live, message);
+}
+
+/// Where there is no database: whether there was one, whose servers nobody can ask for any more.
+pub(super) fn look_for_traces(ops: &Ops, findings: &mut Findings) -> Result<(), Fault> {
+    let database = ops.server_view().database;
+    let location = Location::from_url(&database).map_err(store_fault)?;
+    let traces = location.traces().map_err(store_fault)?;
+    if !traces.is_empty() {
+        let message = text::verify::database_gone(&database, traces.join(", "));
+        findings.add(VerifySubject::Node, database, Finding::Unproved, message);
+    }
+    Ok(())
 }
 
 async fn liveness(ops: &Ops, nodes: &[Node]) -> Result<Vec<Liveness>, Fault> {

@@ -5,14 +5,16 @@ use std::collections::BTreeSet;
 use super::findings::Findings;
 use super::servers::Servers;
 use crate::host::{Holder, Holding};
-use crate::model::{Actual, Fault, Finding, PortState, ProcessIdentity, Service, VerifySubject};
+use crate::model::{
+    Actual, Fault, Finding, NodeName, PortState, ProcessIdentity, Service, VerifySubject,
+};
 use crate::ops::cleanup::{Ports, Rules, rules, views};
 use crate::ops::context::Ops;
 use crate::ops::faults::store_fault;
 use crate::store::Store;
 use crate::text::{self, Message};
 
-/// Looks at every service of this node name and at its port.
+/// Looks at every service of this node name and at its port, and at the rows of every other node name.
 pub(super) async fn look(
     ops: &Ops,
     store: &Store,
@@ -29,6 +31,13 @@ pub(super) async fn look(
     for service in &services {
         let (finding, message) = row(service, is_served);
         findings.add(VerifySubject::Service, &service.name, finding, message);
+    }
+    for name in servers.others(ops.node()) {
+        for service in store.services(name).await.map_err(store_fault)? {
+            let (finding, message) = other_row(&service, name, servers.other(name));
+            let named = format!("{name}/{}", service.name);
+            findings.add(VerifySubject::Service, named, finding, message);
+        }
     }
     for service in &services {
         let holding = ports.of(service.port);
@@ -47,6 +56,17 @@ fn row(service: &Service, is_served: bool) -> (Finding, Message) {
         (_, true) => (Finding::Live, text::verify::service_live(name, actual)),
         (_, false) => (Finding::Left, text::verify::service_left(name, actual)),
     }
+}
+
+fn other_row(service: &Service, node: &NodeName, unless_stopped: Finding) -> (Finding, Message) {
+    let (name, actual) = (&service.name, service.actual);
+    let message = match (actual, unless_stopped) {
+        (Actual::Stopped, _) => return (Finding::Clean, text::verify::service_stopped(name)),
+        (_, Finding::Live) => text::verify::service_live(name, actual),
+        (_, Finding::Unproved) => text::verify::service_of_node_unknown(name, node, actual),
+        _ => text::verify::service_of_node_left(name, node, actual),
+    };
+    (unless_stopped, message)
 }
 
 fn port(
