@@ -70,6 +70,23 @@ impl ServiceManager {
     }
 }
 
+/// Whether there is a manager that takes datagrams.
+#[cfg(target_os = "linux")]
+pub(in crate::host) fn can_be_told() -> bool {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+    let address = match abstract_name() {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => match std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty()) {
+            Some(path) => SocketAddr::from_pathname(path),
+            None => return false,
+        },
+    };
+    let reached = |address| UnixDatagram::unbound()?.connect_addr(&address);
+    address.and_then(reached).is_ok()
+}
+
 #[cfg(unix)]
 fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled().filter(|interval| !interval.is_zero())
@@ -94,8 +111,29 @@ fn send(states: &[ManagerState]) -> std::io::Result<()> {
         ManagerState::Status(line) => format!("STATUS={}", line.replace(['\n', '\r'], " ")),
     };
     let lines: Vec<String> = states.iter().map(sent).collect();
+    #[cfg(target_os = "linux")]
+    if let Some(name) = abstract_name() {
+        return send_to_abstract(&name, &lines.join("\n"));
+    }
     let states: Vec<NotifyState<'_>> = lines.iter().map(|line| NotifyState::Custom(line)).collect();
     sd_notify::notify(&states)
+}
+
+/// The name behind `@`: a socket that no file stands for, which the library does not know.
+#[cfg(target_os = "linux")]
+fn abstract_name() -> Option<Vec<u8>> {
+    use std::os::unix::ffi::OsStrExt;
+    let socket = std::env::var_os("NOTIFY_SOCKET")?;
+    socket.as_bytes().strip_prefix(b"@").map(<[u8]>::to_vec)
+}
+
+#[cfg(target_os = "linux")]
+fn send_to_abstract(name: &[u8], lines: &str) -> std::io::Result<()> {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+    let manager = SocketAddr::from_abstract_name(name)?;
+    UnixDatagram::unbound()?.send_to_addr(lines.as_bytes(), &manager).map(drop)
 }
 
 #[cfg(not(unix))]

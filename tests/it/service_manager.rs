@@ -213,3 +213,23 @@ fn a_grace_that_is_too_short_is_said_at_the_start() {
     let log = pmctl.serve().stop();
     assert!(!log.contains("terminationGracePeriodSeconds"), "{log}");
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_manager_whose_socket_no_file_stands_for_is_told_as_well() {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::SocketAddr;
+
+    let pmctl = Pmctl::new();
+    let path = pmctl.dir().join("notify");
+    let name = path.to_str().expect("UTF-8");
+    let address = SocketAddr::from_abstract_name(name).expect("an address");
+    let socket = UnixDatagram::bind_addr(&address).expect("a socket");
+    socket.set_read_timeout(Some(Duration::from_millis(10))).expect("a bound");
+    let mut manager = Manager { socket, path: path.clone(), heard: Vec::new() };
+    let pmctl = pmctl.with("NOTIFY_SOCKET", &format!("@{name}"));
+    let server = pmctl.serve();
+    manager.wait_for("READY=1", 1);
+    server.stop();
+    manager.wait_for("STOPPING=1", 1);
+}

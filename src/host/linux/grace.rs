@@ -18,7 +18,7 @@ const UNIT: Duration = Duration::from_secs(90);
 
 pub(in crate::host) fn stop_grace() -> Option<StopGrace> {
     let env = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if env("NOTIFY_SOCKET") {
+    if crate::host::manager::can_be_told() {
         // It is told how much longer it takes.
         return None;
     }
