@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::model::{NodeName, Phase, ProcessIdentity};
 
 use super::lock_file::{Attempt, LockFile, node_part, owner_lock_path};
-use super::{Location, LockHolder, StoreError};
+use super::{HolderKind, Location, LockHolder, StoreError};
 
 /// Between two tries while somebody is only asking, and how many.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -85,7 +85,14 @@ impl OwnerLock {
                     if let Some(other) = survivor(&holder_path, &alive) {
                         return Ok(Acquired::Held(Some(other)));
                     }
-                    holder.write(&holder_path)?;
+                    match holder.write(&holder_path) {
+                        // It frees ports and the registry, also on a disk that is full; whoever
+                        // finds the lock held knows no name then.
+                        Err(error) if holder.kind == HolderKind::Repair => {
+                            tracing::warn!(%error, "the holder of the lock is not written down");
+                        }
+                        written => written?,
+                    }
                     let location = location.clone();
                     return Ok(Acquired::Lock(Self { location, holder, holder_path, _lock: lock }));
                 }

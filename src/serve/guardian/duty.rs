@@ -24,6 +24,9 @@ const LOCK: Duration = Duration::from_secs(5);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
+/// Between two tries where the disk is full, read-only or fails.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
@@ -44,26 +47,70 @@ pub fn take_over(charge: &Charge) -> Result<Taken, Fault> {
     let runtime = runtime.map_err(|error| {
         Fault::caused(FaultKind::Internal, text::backend::runtime_failed(), &error)
     })?;
-    let done = runtime.block_on(async { tokio::time::timeout(LONGEST, clean(charge)).await });
+    let done = runtime.block_on(clean_within(charge));
     runtime.shutdown_background();
     if let Some(scratch) = &charge.scratch
         && let Err(error) = std::fs::remove_dir_all(scratch)
     {
         tracing::warn!(directory = %scratch.display(), %error, "the demo's directory stays");
     }
-    let late = || Err(Fault::new(FaultKind::Timeout, text::guardian::guardian_late()));
-    done.unwrap_or_else(|_| late())
+    done
 }
 
-async fn clean(charge: &Charge) -> Result<Taken, Fault> {
-    let location = Location::from_url(&charge.database_url).map_err(store_fault)?;
+/// Tries until it is done, nothing is to be hoped for, or the time is up.
+async fn clean_within(charge: &Charge) -> Result<Taken, Fault> {
+    let deadline = tokio::time::Instant::now() + LONGEST;
+    loop {
+        let Ok(done) = tokio::time::timeout_at(deadline, clean(charge)).await else {
+            return Err(Fault::new(FaultKind::Timeout, text::guardian::guardian_late()));
+        };
+        match done {
+            // A disk may have room again in a moment.
+            Err(Failed::Storage(fault)) if tokio::time::Instant::now() + AGAIN < deadline => {
+                tracing::warn!("{fault}; it is tried again");
+                tokio::time::sleep(AGAIN).await;
+            }
+            done => return done.map_err(Failed::into_fault),
+        }
+    }
+}
+
+/// Why it could not be done.
+enum Failed {
+    /// The disk is full, read-only or fails.
+    Storage(Fault),
+    /// Anything else.
+    Other(Fault),
+}
+
+impl Failed {
+    fn into_fault(self) -> Fault {
+        match self {
+            Self::Storage(fault) | Self::Other(fault) => fault,
+        }
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        let of_storage = matches!(
+            error,
+            StoreError::DiskFull { .. } | StoreError::ReadOnly { .. } | StoreError::Io { .. }
+        );
+        let fault = store_fault(error);
+        if of_storage { Self::Storage(fault) } else { Self::Other(fault) }
+    }
+}
+
+async fn clean(charge: &Charge) -> Result<Taken, Failed> {
+    let location = Location::from_url(&charge.database_url)?;
     let Some((node, port_range)) = charge.names() else { return Ok(Taken::NotOurs) };
     let Some(_lock) = lock(charge, &location, &node).await? else { return Ok(Taken::NotOurs) };
-    let _writer = WriterLock::acquire(&location, charge.patience).await.map_err(store_fault)?;
+    let _writer = WriterLock::acquire(&location, charge.patience).await?;
     // Neither makes nor migrates: a database of another version is another's to repair.
     let store = match Store::open_for_writing(&location).await {
         Err(StoreError::NoDatabase { .. }) => return Ok(Taken::Done),
-        opened => opened.map_err(store_fault)?,
+        opened => opened?,
     };
     let facts = DirectFacts::by_the_lock(&node, &location, ServerState::Down, None);
     let ops = Ops::direct(Some(store.clone()), node, port_range, facts);
@@ -77,9 +124,11 @@ async fn clean(charge: &Charge) -> Result<Taken, Fault> {
     };
     let request =
         CleanupRequest { dry_run: false, force: false, grace: KillRequest::DEFAULT_GRACE };
-    let report = ops.cleanup(&request, &Actor::Guardian, &|_| ()).await?;
+    // What it says of a full disk names no kind of its own; to do it again is harmless.
+    let cleaned = ops.cleanup(&request, &Actor::Guardian, &|_| ()).await;
+    let report = cleaned.map_err(Failed::Storage)?;
     tracing::info!(server = charge.server.pid, "{}", report.message);
-    store.close().await.map_err(store_fault)?;
+    store.close().await?;
     Ok(Taken::Done)
 }
 
@@ -88,9 +137,10 @@ async fn lock(
     charge: &Charge,
     location: &Location,
     node: &NodeName,
-) -> Result<Option<OwnerLock>, Fault> {
+) -> Result<Option<OwnerLock>, Failed> {
     let identity = host::own_identity().map_err(|error| {
-        Fault::caused(FaultKind::Internal, text::serve::own_identity_unknown(), &error)
+        let message = text::serve::own_identity_unknown();
+        Failed::Other(Fault::caused(FaultKind::Internal, message, &error))
     })?;
     let holder = LockHolder {
         kind: HolderKind::Repair,
@@ -107,7 +157,7 @@ async fn lock(
             return Ok(None);
         }
         let acquired = OwnerLock::try_acquire(location, holder.clone(), host::is_alive);
-        match acquired.map_err(store_fault)? {
+        match acquired? {
             Acquired::Lock(lock) => return Ok(Some(lock)),
             Acquired::Held(Some(other)) if is_another_server(&other, charge) => return Ok(None),
             Acquired::Held(_) if Instant::now() >= deadline => return Ok(None),
