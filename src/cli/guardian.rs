@@ -12,7 +12,8 @@ pub(super) fn run() -> ExitCode {
     lifecycle::ignore_stop_signals().ok();
     host::detach().ok();
     let Watched::Died(charge) = watch() else { return ExitCode::Success };
-    let _log = logging::start_in_file(charge.log());
+    // Where everything was removed, nothing is to be done, and the log's directory is not made anew.
+    let _log = charge.is_left().then(|| logging::start_in_file(charge.log())).flatten();
     match take_over(&charge) {
         Ok(Taken::Done) => ExitCode::Success,
         Ok(Taken::NotOurs) => ExitCode::LeftAlone,

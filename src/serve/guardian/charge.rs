@@ -3,13 +3,14 @@
 //! One JSON document a line, over a pipe that nobody else has: registry passwords are among it, which
 //! a command line would show to every user of the machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::{LogSettings, Settings};
 use crate::model::{NodeName, PortRange, ProcessIdentity, RegistryUrl};
+use crate::store::Location;
 
 /// Everything that the cleanup of one server needs.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +50,14 @@ impl Charge {
     /// The same for a server that has made a directory of its own.
     pub(in crate::serve) fn with_scratch(self, scratch: Option<PathBuf>) -> Self {
         Self { scratch, ..self }
+    }
+
+    /// Whether the database and the directory of the log are still there.
+    pub fn is_left(&self) -> bool {
+        let directory = self.log.file.as_deref().and_then(Path::parent);
+        let is_gone = |of: &Path| !of.as_os_str().is_empty() && !of.is_dir();
+        Location::from_url(&self.database_url).is_ok_and(|location| location.exists())
+            && !directory.is_some_and(is_gone)
     }
 
     /// Where a guardian logs.
