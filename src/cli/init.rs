@@ -11,7 +11,7 @@ use crate::config::Settings;
 use crate::host;
 use crate::lifecycle::{ChildEnd, Reaper, give_terminal_to};
 use crate::model::{Fault, FaultKind};
-use crate::serve::{Charge, own_program, take_over};
+use crate::serve::{Charge, PrivateDirectory, Taken, own_program, take_over};
 use crate::text;
 
 /// The hidden first word of the command line that says: the parent is the guardian.
@@ -35,39 +35,48 @@ pub(super) fn run(
         Fault::caused(FaultKind::Internal, message, error)
     };
     let reaper = Reaper::new().map_err(|error| failed(&error))?;
-    let child = start(argv).map_err(|error| failed(&error))?;
+    // What a demo makes for itself lies in there, and goes with it however it ends.
+    let scratch = is_demo.then(|| PrivateDirectory::new("pmctl-demo")).transpose();
+    let scratch = scratch.map_err(|error| failed(&error))?;
+    let child = start(argv, scratch.as_ref()).map_err(|error| failed(&error))?;
     let identity = host::identity_of(child);
     let end = reaper.run(child).map_err(|error| failed(&error))?;
-    let code = match end {
+    let (code, signal) = match end {
         ChildEnd::Exited(number) => {
             let is_it = |code: &&ExitCode| i32::from(code.number()) == number;
-            ExitCode::ALL.iter().find(is_it).copied().unwrap_or(ExitCode::Failed)
+            (ExitCode::ALL.iter().find(is_it).copied().unwrap_or(ExitCode::Failed), None)
         }
-        ChildEnd::Signalled(signal) => {
-            output.note(&text::guardian::child_killed(child, signal));
-            ExitCode::Failed
-        }
+        ChildEnd::Signalled(signal) => (ExitCode::Failed, Some(signal)),
     };
     // What a demo had is nobody's any more; any other code says that nothing was begun, or all ended.
-    if code == ExitCode::Failed
-        && !is_demo
-        && let Ok(identity) = identity
-    {
-        match take_over(&Charge::new(settings, identity)) {
-            Ok(_) => {}
-            Err(fault) => return Err(fault),
+    let taken = match identity {
+        Ok(identity) if code == ExitCode::Failed && !is_demo => {
+            Some(take_over(&Charge::new(settings, identity)))
         }
+        _ => None,
+    };
+    if let Some(signal) = signal {
+        output.note(&match taken {
+            Some(Ok(Taken::Done)) => text::guardian::child_killed(child, signal),
+            _ => text::guardian::child_ended(child, signal),
+        });
     }
-    Ok(code)
+    match taken {
+        Some(Err(fault)) => Err(fault),
+        _ => Ok(code),
+    }
 }
 
 /// Starts it in a process group of its own, which gets the terminal if there is one: Ctrl-C reaches
 /// the server once, not a second time through this process.
-fn start(argv: &[OsString]) -> io::Result<u32> {
+fn start(argv: &[OsString], scratch: Option<&PrivateDirectory>) -> io::Result<u32> {
     use std::os::unix::process::CommandExt;
     let mut command = Command::new(own_program()?);
     if let Some(name) = argv.first() {
         command.arg0(name);
+    }
+    if let Some(scratch) = scratch {
+        command.env("TMPDIR", scratch.path());
     }
     command.arg(GUARDED).args(argv.iter().skip(1)).process_group(0);
     let child = command.spawn()?;

@@ -108,3 +108,18 @@ fn without_a_guardian_the_first_process_is_the_server() {
     .expect("a signal");
     assert_eq!(server.wait_exit(), 0, "{server}");
 }
+
+#[test]
+#[ignore = "needs root, to make a pid namespace"]
+fn a_demo_that_is_killed_in_a_container_leaves_no_directory_and_says_no_more_than_was_done() {
+    let pmctl = Pmctl::new();
+    let temporary = pmctl.dir().join("tmp");
+    let mut server = Server::spawn(&pmctl, CONTAINER, &["--demo"]);
+    server.wait_ready();
+    let (_, child) = processes(&server);
+    kill_process(child, Signal::KILL).expect("a signal");
+    assert_eq!(server.wait_exit(), 1, "{server}");
+    assert!(server.stderr().contains("was ended by signal 9"), "{server}");
+    assert!(!server.stderr().contains("put right"), "{server}");
+    assert_eq!(fs::read_dir(&temporary).expect("the directory").count(), 0);
+}
