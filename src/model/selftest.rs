@@ -50,6 +50,20 @@ pub struct SelftestRequest {
     pub ways: Vec<Way>,
 }
 
+impl SelftestRequest {
+    /// The command that asks for the same rounds with that seed.
+    pub fn command(&self, seed: u64) -> String {
+        let mut command = format!("pmctl selftest --seed {seed}");
+        if let Some(rounds) = self.rounds {
+            command.push_str(&format!(" --rounds {rounds}"));
+        }
+        for way in &self.ways {
+            command.push_str(&format!(" --way {}", way.as_str()));
+        }
+        command
+    }
+}
+
 /// One thing that was not as promised.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -91,19 +105,21 @@ pub struct SelftestReport {
     pub counts: Vec<SelftestCount>,
     /// Everything that was not as promised.
     pub violations: Vec<SelftestViolation>,
+    /// It was asked to end before the last round.
+    pub interrupted: bool,
 }
 
 impl SelftestReport {
-    /// Whether every promise was kept.
+    /// Whether every promise was kept, in every round that was asked for.
     pub fn is_kept(&self) -> bool {
-        self.violations.is_empty()
+        self.violations.is_empty() && !self.interrupted
     }
 }
 
 impl Serialize for SelftestReport {
     /// With `success`, which is the verdict.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut report = serializer.serialize_struct("SelftestReport", 7)?;
+        let mut report = serializer.serialize_struct("SelftestReport", 8)?;
         report.serialize_field("success", &self.is_kept())?;
         if self.is_kept() {
             report.skip_field("error")?;
@@ -116,6 +132,7 @@ impl Serialize for SelftestReport {
         report.serialize_field("message", &self.message)?;
         report.serialize_field("counts", &self.counts)?;
         report.serialize_field("violations", &self.violations)?;
+        report.serialize_field("interrupted", &self.interrupted)?;
         report.end()
     }
 }

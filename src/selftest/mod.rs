@@ -17,3 +17,4 @@ mod run;
 mod sandbox;
 
 pub use run::{Heard, run};
+pub use sandbox::Abort;

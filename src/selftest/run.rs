@@ -1,10 +1,11 @@
 //! All rounds: chosen by the seed, counted by their way.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::churn::Ledger;
 use super::round::{self, Round};
-use super::sandbox::{Sandbox, broken};
+use super::sandbox::{Abort, Sandbox, broken};
 use crate::model::{Fault, SelftestCount, SelftestReport, SelftestRequest, SelftestViolation, Way};
 use crate::text::{self, Lang};
 
@@ -17,6 +18,8 @@ pub struct Heard<'a> {
     pub round: &'a (dyn Fn(u32, u32, Way) + Sync),
     /// True once no further round is to begin.
     pub end: &'a AtomicBool,
+    /// For whoever cannot wait for the end of the round.
+    pub abort: &'a Arc<Abort>,
     /// The language of what the sandbox logs.
     pub lang: Lang,
 }
@@ -29,7 +32,7 @@ pub fn run(request: &SelftestRequest, heard: &Heard<'_>) -> Result<SelftestRepor
     let seed = request.seed.unwrap_or_else(|| fastrand::u64(..));
     let mut chance = fastrand::Rng::with_seed(seed);
     let plan = plan(request, &mut chance);
-    let sandbox = Sandbox::new(heard.lang)?;
+    let sandbox = Sandbox::new(heard.lang, heard.abort)?;
     let (mut ledger, mut rounds) = (Ledger::default(), Vec::new());
     let total = u32::try_from(plan.len()).unwrap_or(u32::MAX);
     for (number, way) in (1..).zip(plan) {
@@ -42,7 +45,7 @@ pub fn run(request: &SelftestRequest, heard: &Heard<'_>) -> Result<SelftestRepor
         let round = round::run(&sandbox, way, &mut ledger, &mut own);
         rounds.push((number, way, round.map_err(|error| broken(&error))?));
     }
-    Ok(report(seed, &rounds))
+    Ok(report(request, seed, total, &rounds))
 }
 
 /// The way of each round: every one in turn where nobody chose, mixed by chance.
@@ -60,7 +63,13 @@ fn plan(request: &SelftestRequest, chance: &mut fastrand::Rng) -> Vec<Way> {
     plan
 }
 
-fn report(seed: u64, rounds: &[(u32, Way, Round)]) -> SelftestReport {
+fn report(
+    request: &SelftestRequest,
+    seed: u64,
+    total: u32,
+    rounds: &[(u32, Way, Round)],
+) -> SelftestReport {
+    let interrupted = rounds.len() < total as usize;
     let mut counts: Vec<SelftestCount> = Vec::new();
     let mut violations = Vec::new();
     for way in Way::ALL {
@@ -89,10 +98,11 @@ fn report(seed: u64, rounds: &[(u32, Way, Round)]) -> SelftestReport {
         }));
     }
     let message = match violations.len() {
+        0 if interrupted => text::selftest::selftest_interrupted(rounds.len(), total),
         0 => text::selftest::promises_kept(rounds.len()),
-        broken => text::selftest::promises_broken(broken, rounds.len(), seed),
+        broken => text::selftest::promises_broken(broken, rounds.len(), request.command(seed)),
     };
-    SelftestReport { seed, message, counts, violations }
+    SelftestReport { seed, message, counts, violations, interrupted }
 }
 
 #[cfg(test)]
@@ -108,6 +118,17 @@ mod tests {
     fn a_seed_chooses_the_same_rounds_again() {
         assert_eq!(plan_of(7, Some(40), &[]), plan_of(7, Some(40), &[]));
         assert_ne!(plan_of(7, Some(40), &[]), plan_of(8, Some(40), &[]));
+    }
+
+    #[test]
+    fn the_command_for_the_same_rounds_is_complete_and_rounds_that_were_left_out_are_no_success() {
+        let ways = vec![Way::KillServer, Way::Stop];
+        let request = SelftestRequest { seed: None, rounds: Some(9), ways };
+        let command = "pmctl selftest --seed 7 --rounds 9 --way kill-server --way stop";
+        assert_eq!(request.command(7), command);
+        let cut = report(&request, 7, 9, &[]);
+        assert_eq!((cut.is_kept(), cut.message.code()), (false, "selftest-interrupted"));
+        assert!(report(&request, 7, 0, &[]).is_kept());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, io, thread};
 
@@ -37,7 +38,42 @@ pub(super) struct Sandbox {
     pub(super) proxies: Vec<SocketAddr>,
     registry: RegistryUrl,
     runtime: Runtime,
+    abort: Arc<Abort>,
     directory: PrivateDirectory,
+}
+
+/// Ends a selftest without waiting for anything.
+#[derive(Debug, Default)]
+pub struct Abort(Mutex<Remains>);
+
+#[derive(Debug, Default)]
+struct Remains {
+    server: Option<ProcessIdentity>,
+    directory: Option<PathBuf>,
+}
+
+impl Abort {
+    fn remains(&self) -> MutexGuard<'_, Remains> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn server_is(&self, identity: &ProcessIdentity) {
+        self.remains().server = Some(identity.clone());
+    }
+
+    /// Kills the server of the round under way and removes the sandbox; the process is to end next.
+    pub fn now(&self) {
+        let remains = self.remains();
+        if let Some(server) = &remains.server
+            && let Ok(pinned) = host::pin(server)
+        {
+            pinned.end(Some(EndSignal::Kill)).ok();
+            pinned.wait(PATIENCE);
+        }
+        if let Some(directory) = &remains.directory {
+            fs::remove_dir_all(directory).ok();
+        }
+    }
 }
 
 /// What a command came to.
@@ -47,15 +83,24 @@ pub(super) struct Ran {
     pub(super) stderr: String,
 }
 
+impl Ran {
+    /// What went wrong, in its own words.
+    fn said(&self) -> String {
+        let word = self.document["error"].as_str().unwrap_or(self.stderr.trim());
+        format!("exit {}: {word}", self.code)
+    }
+}
+
 /// A failure of the sandbox itself, not of what is tested in it.
 pub(super) fn broken(error: &(dyn std::error::Error + 'static)) -> Fault {
     Fault::caused(FaultKind::Internal, text::selftest::selftest_broken(), error)
 }
 
 impl Sandbox {
-    pub(super) fn new(lang: Lang) -> Result<Self, Fault> {
+    pub(super) fn new(lang: Lang, abort: &Arc<Abort>) -> Result<Self, Fault> {
         let program = env::current_exe().map_err(|error| broken(&error))?;
         let directory = PrivateDirectory::new("pmctl-selftest").map_err(|error| broken(&error))?;
+        abort.remains().directory = Some(directory.path().to_owned());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -64,16 +109,13 @@ impl Sandbox {
         // Nobody asks these for their end: they go with the runtime.
         let tasks = Tasks::new(Stop::new());
         let (registry, targets) = runtime.block_on(surroundings(&tasks, lang))?;
-        let mut sandbox = Self { program, proxies: Vec::new(), registry, runtime, directory };
+        let (proxies, abort) = (Vec::new(), Arc::clone(abort));
+        let mut sandbox = Self { program, proxies, registry, runtime, abort, directory };
         let config = format!(
-            "database_url = \"sqlite:///{}\"\n\n[eureka]\nurls = [\"{}\"]\n\
+            "database_url = {}\n\n[eureka]\nurls = [\"{}\"]\n\
              advertise = \"127.0.0.1\"\ninterval = \"1s\"\n",
-            sandbox
-                .path("pmctl.db")
-                .display()
-                .to_string()
-                .replace('\\', "/")
-                .trim_start_matches('/'),
+            // Escaped as the format has it: a path may hold anything.
+            toml::Value::String(database_url(&sandbox.path("pmctl.db"))),
             sandbox.registry
         );
         fs::write(sandbox.path("pmctl.toml"), config).map_err(|error| broken(&error))?;
@@ -87,7 +129,7 @@ impl Sandbox {
             }
             let ran = sandbox.run(&words).map_err(|error| broken(&error))?;
             if ran.code != 0 {
-                return Err(broken(&io::Error::other(ran.stderr)));
+                return Err(broken(&io::Error::other(ran.said())));
             }
             sandbox.proxies.push(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         }
@@ -109,6 +151,9 @@ impl Sandbox {
             }
         }
         command.env_remove("NOTIFY_SOCKET").current_dir(self.directory.path()).stdin(Stdio::null());
+        // Ctrl-C is for the selftest alone: it would be an end that no round asked for.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         command
     }
 
@@ -129,6 +174,7 @@ impl Sandbox {
         command.stdout(Stdio::null()).stderr(log);
         let child = command.spawn()?;
         let identity = host::identity_of(child.id()).map_err(io::Error::other)?;
+        self.abort.server_is(&identity);
         Ok(Server { child, identity, log: self.path("server.log"), ended: None })
     }
 
@@ -155,6 +201,14 @@ async fn surroundings(tasks: &Tasks, lang: Lang) -> Result<(RegistryUrl, Vec<Soc
         targets.push(demo_upstream(name, tasks).await.map_err(|error| broken(&error))?);
     }
     Ok((url, targets))
+}
+
+/// The URL of the database at the absolute `path`, with what would end or change it escaped.
+fn database_url(path: &Path) -> String {
+    let path = path.display().to_string();
+    let path = if cfg!(windows) { path.replace('\\', "/") } else { path };
+    let path = path.replace('%', "%25").replace('?', "%3F").replace('#', "%23");
+    format!("sqlite:///{}", path.trim_start_matches('/'))
 }
 
 fn free_port() -> io::Result<u16> {

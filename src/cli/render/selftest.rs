@@ -91,9 +91,11 @@ mod tests {
         };
         let message = match violations.is_empty() {
             true => text::selftest::promises_kept(3),
-            false => text::selftest::promises_broken(violations.len(), 3, 7),
+            false => {
+                text::selftest::promises_broken(violations.len(), 3, "pmctl selftest --seed 7")
+            }
         };
-        SelftestReport { seed: 7, message, counts: vec![count], violations }
+        SelftestReport { seed: 7, message, counts: vec![count], violations, interrupted: false }
     }
 
     #[test]
