@@ -303,5 +303,5 @@ fn a_database_that_was_removed_proves_nothing() {
     server.kill_hard();
     let receipt = verify(&kit.pmctl, 1, &[]);
     assert_eq!(receipt["code"], "verify-unproved", "{receipt:#}");
-    assert_eq!(receipt["items"][0]["message"]["code"], "database-gone", "{receipt:#}");
+    assert!(receipt.to_string().contains("there is no database at"), "{receipt:#}");
 }
