@@ -14,6 +14,14 @@ use crate::ops::faults::{bind_fault, store_fault};
 use crate::store::{ServiceRow, StoreError};
 use crate::text;
 
+/// Ports that others were faster with, before that is the answer.
+const MOST_REFUSED: usize = 100;
+
+/// Whether somebody else has the port.
+fn is_taken(fault: &Fault) -> bool {
+    fault.message.code().starts_with("port-taken")
+}
+
 impl Ops {
     /// Registers a service and, inside a live server, starts it unless it is to be stopped. If it
     /// cannot be started nothing is registered.
@@ -24,7 +32,7 @@ impl Ops {
         }
         let auto = new.port == PortChoice::Auto;
         let mut refused: BTreeSet<Port> = BTreeSet::new();
-        let service = loop {
+        loop {
             let port = match new.port {
                 PortChoice::Fixed(port) => {
                     self.check_registered(&new.name, Some(port)).await?;
@@ -43,17 +51,24 @@ impl Ops {
             let target = row.active.clone();
             let detail = text::ops::event_added(port, &target);
             let event = done(now, EventAction::ServiceAdded, &new.name, by, detail);
-            match store.insert_service(self.node(), row, now, event).await {
-                Ok(service) => break service,
+            let service = match store.insert_service(self.node(), row, now, event).await {
+                Ok(service) => service,
                 // Another caller was faster with the lowest free port: take the next one.
                 Err(StoreError::PortTaken { .. }) if auto => {
                     refused.insert(port);
+                    continue;
                 }
                 Err(error) => return Err(store_fault(error)),
+            };
+            self.events_appended().await;
+            match self.bring_up(service, by).await {
+                // Likewise a stranger, between the look and the start.
+                Err(fault) if auto && is_taken(&fault) && refused.len() < MOST_REFUSED => {
+                    refused.insert(port);
+                }
+                done => return done,
             }
-        };
-        self.events_appended().await;
-        self.bring_up(service, by).await
+        }
     }
 
     async fn bring_up(&self, service: Service, by: &Actor) -> Result<ActionReport, Fault> {
