@@ -17,4 +17,3 @@ mod run;
 mod sandbox;
 
 pub use run::{Heard, run};
-pub use sandbox::Abort;

@@ -1,11 +1,10 @@
 //! All rounds: chosen by the seed, counted by their way.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::churn::Ledger;
 use super::round::{self, Round};
-use super::sandbox::{Abort, Sandbox, broken};
+use super::sandbox::{Sandbox, broken};
 use crate::model::{Fault, SelftestCount, SelftestReport, SelftestRequest, SelftestViolation, Way};
 use crate::text::{self, Lang};
 
@@ -18,8 +17,6 @@ pub struct Heard<'a> {
     pub round: &'a (dyn Fn(u32, u32, Way) + Sync),
     /// True once no further round is to begin.
     pub end: &'a AtomicBool,
-    /// For whoever cannot wait for the end of the round.
-    pub abort: &'a Arc<Abort>,
     /// The language of what the sandbox logs.
     pub lang: Lang,
 }
@@ -32,7 +29,7 @@ pub fn run(request: &SelftestRequest, heard: &Heard<'_>) -> Result<SelftestRepor
     let seed = request.seed.unwrap_or_else(|| fastrand::u64(..));
     let mut chance = fastrand::Rng::with_seed(seed);
     let plan = plan(request, &mut chance);
-    let sandbox = Sandbox::new(heard.lang, heard.abort)?;
+    let sandbox = Sandbox::new(heard.lang)?;
     let (mut ledger, mut rounds) = (Ledger::default(), Vec::new());
     let total = u32::try_from(plan.len()).unwrap_or(u32::MAX);
     for (number, way) in (1..).zip(plan) {

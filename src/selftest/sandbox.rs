@@ -5,7 +5,6 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, io, thread};
 
@@ -38,42 +37,7 @@ pub(super) struct Sandbox {
     pub(super) proxies: Vec<SocketAddr>,
     registry: RegistryUrl,
     runtime: Runtime,
-    abort: Arc<Abort>,
     directory: PrivateDirectory,
-}
-
-/// Ends a selftest without waiting for anything.
-#[derive(Debug, Default)]
-pub struct Abort(Mutex<Remains>);
-
-#[derive(Debug, Default)]
-struct Remains {
-    server: Option<ProcessIdentity>,
-    directory: Option<PathBuf>,
-}
-
-impl Abort {
-    fn remains(&self) -> MutexGuard<'_, Remains> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn server_is(&self, identity: &ProcessIdentity) {
-        self.remains().server = Some(identity.clone());
-    }
-
-    /// Kills the server of the round under way and removes the sandbox; the process is to end next.
-    pub fn now(&self) {
-        let remains = self.remains();
-        if let Some(server) = &remains.server
-            && let Ok(pinned) = host::pin(server)
-        {
-            pinned.end(Some(EndSignal::Kill)).ok();
-            pinned.wait(PATIENCE);
-        }
-        if let Some(directory) = &remains.directory {
-            fs::remove_dir_all(directory).ok();
-        }
-    }
 }
 
 /// What a command came to.
@@ -97,10 +61,9 @@ pub(super) fn broken(error: &(dyn std::error::Error + 'static)) -> Fault {
 }
 
 impl Sandbox {
-    pub(super) fn new(lang: Lang, abort: &Arc<Abort>) -> Result<Self, Fault> {
+    pub(super) fn new(lang: Lang) -> Result<Self, Fault> {
         let program = env::current_exe().map_err(|error| broken(&error))?;
         let directory = PrivateDirectory::new("pmctl-selftest").map_err(|error| broken(&error))?;
-        abort.remains().directory = Some(directory.path().to_owned());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -109,8 +72,7 @@ impl Sandbox {
         // Nobody asks these for their end: they go with the runtime.
         let tasks = Tasks::new(Stop::new());
         let (registry, targets) = runtime.block_on(surroundings(&tasks, lang))?;
-        let (proxies, abort) = (Vec::new(), Arc::clone(abort));
-        let mut sandbox = Self { program, proxies, registry, runtime, abort, directory };
+        let mut sandbox = Self { program, proxies: Vec::new(), registry, runtime, directory };
         let config = format!(
             "database_url = {}\n\n[eureka]\nurls = [\"{}\"]\n\
              advertise = \"127.0.0.1\"\ninterval = \"1s\"\n",
@@ -174,7 +136,6 @@ impl Sandbox {
         command.stdout(Stdio::null()).stderr(log);
         let child = command.spawn()?;
         let identity = host::identity_of(child.id()).map_err(io::Error::other)?;
-        self.abort.server_is(&identity);
         Ok(Server { child, identity, log: self.path("server.log"), ended: None })
     }
 
