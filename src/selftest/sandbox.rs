@@ -73,11 +73,14 @@ impl Sandbox {
         let tasks = Tasks::new(Stop::new());
         let (registry, targets) = runtime.block_on(surroundings(&tasks, lang))?;
         let mut sandbox = Self { program, proxies: Vec::new(), registry, runtime, directory };
+        // Automatic ports of its own: after a kill another sandbox would take the lowest one.
+        let first = fastrand::u16(22_000..29_000);
         let config = format!(
-            "database_url = {}\n\n[eureka]\nurls = [\"{}\"]\n\
+            "database_url = {}\n\n[server]\nport_range = \"{first}-{}\"\n\n[eureka]\nurls = [\"{}\"]\n\
              advertise = \"127.0.0.1\"\ninterval = \"1s\"\n",
             // Escaped as the format has it: a path may hold anything.
             toml::Value::String(database_url(&sandbox.path("pmctl.db"))),
+            first + 200,
             sandbox.registry
         );
         fs::write(sandbox.path("pmctl.toml"), config).map_err(|error| broken(&error))?;
