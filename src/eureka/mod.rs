@@ -17,12 +17,12 @@ mod server;
 mod wire;
 
 pub use lease::{
-    Announcement, Answer, Answered, CALL, CallError, ClientError, HttpRegistries, Lease, NodeMark,
-    Registries, RegistryCalls, Schedule, Step, Verdict, app_name,
+    Announcement, Answer, Answered, CALL, CallError, ClientError, Extent, HttpRegistries, Lease,
+    NodeMark, Registries, RegistryCalls, Schedule, Step, Verdict, app_name,
 };
 pub use registry::{Registry, RegistryCounts, RegistrySettings};
 pub use server::{Node, Users, router};
 pub use wire::{
     Action, Application, Applications, DataCenter, DataCenterName, Document, Format, Instance,
-    InstanceStatus, LeaseInfo, PortEntry, WireError,
+    InstanceStatus, LeaseInfo, Listed, PortEntry, Roll, WireError,
 };

@@ -20,6 +20,10 @@ const POOL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Rows that SQLite's thread may be ahead of us: one change of threads for many of them.
 const ROW_BUFFER: usize = 1024;
 
+/// Page cache of a connection, in the words of SQLite: negative are KiB. Its own default is 2 MiB for
+/// each, which fill up over hours as events come and go; the kernel caches the file anyway.
+const PAGE_CACHE: &str = "-256";
+
 /// Readers at the same time; more wait their turn.
 const READERS: u32 = 4;
 
@@ -225,6 +229,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
         .row_buffer_size(ROW_BUFFER)
+        .pragma("cache_size", PAGE_CACHE)
         .disable_statement_logging()
 }
 

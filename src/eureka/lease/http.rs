@@ -18,8 +18,9 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use rustls::RootCertStore;
 
 use super::trust::{ClientError, Trusted, client, is_secure, trusted};
-use super::{Answered, CallError, Registries, RegistryCalls};
-use crate::eureka::{Application, Applications, Document, Format, Instance, InstanceStatus};
+use super::{Answered, CallError, Extent, Registries, RegistryCalls};
+use crate::eureka::wire::RollReader;
+use crate::eureka::{Application, Applications, Document, Format, Instance, InstanceStatus, Roll};
 use crate::model::{Credentials, RegistryUrl};
 
 /// Bound of one call of one server, where nobody asks for another.
@@ -245,15 +246,6 @@ impl HttpRegistry {
         let (_, answered) = self.ask(ask, async |_: &Server, _| Ok(())).await?;
         Ok(answered)
     }
-
-    async fn list(&self, path: &[&str]) -> Result<(Applications, Answered), CallError> {
-        let ask = Ask::new(Method::GET, path);
-        self.ask(ask, async |server: &Server, response| {
-            let body = body(server, response).await?;
-            Applications::decode(Format::Json, &body).map_err(|error| malformed(server, &error))
-        })
-        .await
-    }
 }
 
 impl RegistryCalls for HttpRegistry {
@@ -362,11 +354,42 @@ impl RegistryCalls for HttpRegistry {
     }
 
     fn applications(&self) -> BoxFuture<'_, Result<(Applications, Answered), CallError>> {
-        self.list(&["apps"]).boxed()
+        async {
+            let read = async |server: &Server, response| {
+                let body = body(server, response).await?;
+                Applications::decode(Format::Json, &body).map_err(|error| malformed(server, &error))
+            };
+            self.ask(Ask::new(Method::GET, &["apps"]), read).await
+        }
+        .boxed()
     }
 
-    fn delta(&self) -> BoxFuture<'_, Result<Applications, CallError>> {
-        async { Ok(self.list(&["apps", "delta"]).await?.0) }.boxed()
+    fn roll(&self, extent: Extent) -> BoxFuture<'_, Result<Roll, CallError>> {
+        async move {
+            let path: &[&str] = match extent {
+                Extent::Whole => &["apps"],
+                Extent::Changes => &["apps", "delta"],
+            };
+            let read = async |server: &Server, response| {
+                let mut reader = RollReader::default();
+                let mut refused = None;
+                pieces(server, response, |piece| match reader.feed(piece) {
+                    Ok(()) => true,
+                    Err(error) => {
+                        refused = Some(error);
+                        false
+                    }
+                })
+                .await?;
+                let roll = match refused {
+                    None => reader.end(),
+                    Some(error) => Err(error),
+                };
+                roll.map_err(|error| malformed(server, &error))
+            };
+            Ok(self.ask(Ask::new(Method::GET, path), read).await?.0)
+        }
+        .boxed()
     }
 }
 
@@ -374,15 +397,33 @@ fn none_asked() -> CallError {
     CallError::Unreachable { url: String::new(), reason: "it has no server".to_owned() }
 }
 
-async fn body(server: &Server, mut response: Response) -> Result<Vec<u8>, CallError> {
-    let mut body = Vec::new();
+/// Hands on the pieces of an answer as they come, until `take` has had enough.
+async fn pieces(
+    server: &Server,
+    mut response: Response,
+    mut take: impl FnMut(&[u8]) -> bool,
+) -> Result<(), CallError> {
+    let mut length = 0;
     while let Some(chunk) = response.chunk().await.map_err(|e| unreachable(server, &e))? {
-        if body.len() + chunk.len() > MOST_BYTES {
+        length += chunk.len();
+        if length > MOST_BYTES {
             let reason = format!("it is larger than {MOST_BYTES} bytes");
             return Err(CallError::Malformed { url: server.url.clone(), reason });
         }
-        body.extend_from_slice(&chunk);
+        if !take(&chunk) {
+            break;
+        }
     }
+    Ok(())
+}
+
+async fn body(server: &Server, response: Response) -> Result<Vec<u8>, CallError> {
+    let mut body = Vec::new();
+    pieces(server, response, |piece| {
+        body.extend_from_slice(piece);
+        true
+    })
+    .await?;
     Ok(body)
 }
 

@@ -15,7 +15,7 @@ mod schedule;
 mod trust;
 
 pub use announcement::{Announcement, NodeMark, app_name};
-pub use calls::{Answered, CallError, Registries, RegistryCalls};
+pub use calls::{Answered, CallError, Extent, Registries, RegistryCalls};
 pub use http::{CALL, HttpRegistries};
 pub use machine::{Answer, Lease, Step, Verdict};
 pub use schedule::Schedule;

@@ -12,7 +12,8 @@ use tokio::sync::{RwLock, watch};
 use super::*;
 use crate::config::EurekaSettings;
 use crate::eureka::{
-    Answered, Application, Applications, CallError, Instance, NodeMark, RegistryCalls,
+    Answered, Application, Applications, CallError, Extent, Instance, Listed, NodeMark,
+    RegistryCalls, Roll,
 };
 use crate::model::{
     Actual, Desired, InstanceIdPattern, NodeName, Port, ProcessIdentity, RegistryUrl, ServerState,
@@ -134,8 +135,15 @@ impl RegistryCalls for Made {
         .boxed()
     }
 
-    fn delta(&self) -> BoxFuture<'_, Result<Applications, CallError>> {
-        async { Ok(Applications::default()) }.boxed()
+    fn roll(&self, extent: Extent) -> BoxFuture<'_, Result<Roll, CallError>> {
+        async move {
+            let listed = match extent {
+                Extent::Whole => self.listed.lock().unwrap().values().map(Listed::from).collect(),
+                Extent::Changes => Vec::new(),
+            };
+            Ok(Roll { listed, ..Roll::default() })
+        }
+        .boxed()
     }
 }
 
