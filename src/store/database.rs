@@ -20,9 +20,11 @@ const POOL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Rows that SQLite's thread may be ahead of us: one change of threads for many of them.
 const ROW_BUFFER: usize = 1024;
 
-/// Page cache of a connection, in the words of SQLite: negative are KiB. Its own default is 2 MiB for
-/// each, which fill up over hours as events come and go; the kernel caches the file anyway.
-const PAGE_CACHE: &str = "-256";
+/// Page cache of a connection that reads, and of the one that writes, in the words of SQLite: negative
+/// are KiB. Its own default is 2 MiB for each, which fill up over hours as events come and go; the
+/// kernel caches the file anyway.
+const READ_CACHE: &str = "-64";
+const WRITE_CACHE: &str = "-256";
 
 /// Readers at the same time; more wait their turn.
 const READERS: u32 = 4;
@@ -229,21 +231,24 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
         .row_buffer_size(ROW_BUFFER)
-        .pragma("cache_size", PAGE_CACHE)
         .disable_statement_logging()
 }
 
 fn write_options(path: &Path) -> SqliteConnectOptions {
     // A statement that writes many rows keeps notes of how to undo it; no file is made for them.
-    options(path).synchronous(SqliteSynchronous::Full).pragma("temp_store", "MEMORY")
+    options(path)
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("temp_store", "MEMORY")
+        .pragma("cache_size", WRITE_CACHE)
 }
 
 /// Whoever may write opens for writing even to read, and forbids it to itself: only then does
 /// SQLite remove the files beside the database when the last one closes it.
 fn read_options(path: &Path) -> SqliteConnectOptions {
+    let options = options(path).pragma("cache_size", READ_CACHE);
     match is_writable(path) && path.parent().is_some_and(is_writable) {
-        true => options(path).pragma("query_only", "ON"),
-        false => options(path).read_only(true),
+        true => options.pragma("query_only", "ON"),
+        false => options.read_only(true),
     }
 }
 
