@@ -52,6 +52,7 @@ fn store_sentence(error: &StoreError) -> (FaultKind, Message) {
         }
         StoreError::ReadOnly { path } => (Denied, text::ops::database_read_only(shown(path))),
         StoreError::DiskFull { .. } => (Internal, text::ops::database_full()),
+        StoreError::Moved { path } => (Internal, text::ops::database_moved(shown(path))),
         StoreError::Busy { .. } => (Unavailable, text::ops::database_busy()),
         StoreError::SchemaNewer { found, known } => {
             (Precondition, text::ops::database_newer(found, known))

@@ -10,6 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, Transaction};
 
 use super::file_system::{create_file, is_readable, is_writable, private_file};
+use super::place::Place;
 use super::trouble::Trouble;
 use super::{Location, OwnerLock, StoreError, schema};
 
@@ -37,6 +38,8 @@ pub struct Store {
     /// `None` where it was opened for reading.
     writer: Option<SqlitePool>,
     reader: SqlitePool,
+    /// The file that is written to; `None` where it cannot be told.
+    place: Option<Place>,
     pub(super) trouble: Trouble,
 }
 
@@ -136,8 +139,8 @@ impl Store {
         drop(connection);
         let trouble = Trouble::default();
         let writer = writer.map(|options| pool(options, 1, trouble.clone()));
-        let location = location.clone();
-        Ok(Self { location, uuid, writer, reader, trouble })
+        let (location, place) = (location.clone(), Place::of(path));
+        Ok(Self { location, uuid, writer, reader, place, trouble })
     }
 
     /// The UUID of the database.
@@ -168,11 +171,26 @@ impl Store {
         }
     }
 
+    /// Whether the file that is open still is the database that everybody else finds.
+    ///
+    /// # Errors
+    /// `Moved`.
+    pub(super) fn check_place(&self) -> Result<(), StoreError> {
+        let path = self.location.path();
+        if !self.place.is_some_and(|place| place.is_left(path)) {
+            return Ok(());
+        }
+        let error = StoreError::Moved { path: path.to_owned() };
+        self.trouble.note(&error);
+        Err(error)
+    }
+
     /// A transaction that no other writer can come before.
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         let Some(writer) = &self.writer else {
             return Err(StoreError::OpenedForReading { path: self.location.path().to_owned() });
         };
+        self.check_place()?;
         writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| self.unwritten("begin to write", e))
     }
 
