@@ -116,6 +116,11 @@ impl<'a> Ask<'a> {
     fn new(method: Method, path: &'a [&'a str]) -> Self {
         Self { method, path, query: &[], body: None }
     }
+
+    /// It asks for what every registry has.
+    fn is_list(&self) -> bool {
+        matches!(self.path, ["apps"] | ["apps", "delta"])
+    }
 }
 
 impl HttpRegistry {
@@ -150,7 +155,7 @@ impl HttpRegistry {
     /// gateway that has lost the one behind it, or a wrong path, says so to everything.
     async fn send(&self, server: &Server, ask: &Ask<'_>) -> Result<Response, CallError> {
         let answer = self.transmit(server, ask).await;
-        if matches!(answer, Err(CallError::NotFound { .. })) {
+        if matches!(answer, Err(CallError::NotFound { .. })) && !ask.is_list() {
             server.checked(self.check(server)).await?;
         }
         answer
