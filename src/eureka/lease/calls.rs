@@ -171,3 +171,22 @@ pub trait Registries: Send + Sync {
     /// are used for it.
     fn at(&self, urls: &[String]) -> Arc<dyn RegistryCalls>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_certainly_did_not_arrive_was_not_done() {
+        let url = || "u".to_owned();
+        let status = |status| CallError::Status { url: url(), status };
+        let lost = CallError::Lost { url: url(), reason: String::new() };
+        for met in [status(500), status(502), CallError::Silent { url: url() }, lost] {
+            assert!(met.may_be_done(), "{met}");
+        }
+        for met in [status(307), status(404), CallError::Refused { url: url(), status: 403 }] {
+            assert!(!met.may_be_done(), "{met}");
+        }
+        assert!(!CallError::no_server().may_be_done());
+    }
+}

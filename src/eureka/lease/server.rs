@@ -65,3 +65,30 @@ impl Server {
         answer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whether_a_server_is_a_registry_is_asked_once_for_all_who_want_to_know() {
+        let server = Server::new("http://a/eureka".into(), None);
+        let asked = Cell::new(0);
+        let ask = || async {
+            server
+                .checked(async {
+                    asked.set(asked.get() + 1);
+                    tokio::task::yield_now().await;
+                    Err(CallError::Status { url: "http://a/eureka".into(), status: 404 })
+                })
+                .await
+        };
+        let answers = join_all((0..1_000).map(|_| ask())).await;
+        assert!(answers.iter().all(Result::is_err));
+        assert_eq!(asked.get(), 1);
+    }
+}
