@@ -131,7 +131,7 @@ pub(super) async fn apps(context: &Context<'_>, names: &[String]) -> Result<Exit
 /// What it means for whoever asked for the list, with the cause below.
 fn fault(error: CallError) -> Fault {
     let (kind, message, cause) = match error {
-        CallError::Unreachable { url, reason } => {
+        CallError::Unreachable { url, reason } | CallError::Lost { url, reason } => {
             (FaultKind::Unavailable, text::eureka::listing_unreachable(url), Some(reason))
         }
         CallError::Silent { url } => {

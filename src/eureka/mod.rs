@@ -17,8 +17,9 @@ mod server;
 mod wire;
 
 pub use lease::{
-    Announcement, Answer, Answered, CALL, CallError, ClientError, Extent, HttpRegistries, Lease,
-    NodeMark, Registries, RegistryCalls, Schedule, Step, Verdict, app_name,
+    Announcement, Answer, Answered, CALL, CallError, ClientError, Consent, Extent, HttpRegistries,
+    Lease, NodeMark, Registries, RegistryCalls, Removal, Schedule, Step, Verdict, app_name,
+    take_out,
 };
 pub use registry::{Registry, RegistryCounts, RegistrySettings};
 pub use server::{Node, Users, router};

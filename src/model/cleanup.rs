@@ -79,8 +79,7 @@ words! {
     /// What became of an instance that a dead server may have left in a registry; in a dry run, what
     /// would.
     InstanceAction {
-        /// It was there, and was taken out. In a dry run: it would be looked up, and taken out where it
-        /// still is that server's.
+        /// It was there, and was taken out. In a dry run: it is there, and would be taken out.
         Cancelled = "cancelled",
         /// It was no longer there.
         Gone = "gone",

@@ -120,6 +120,9 @@ impl Ops {
             let Some(counters) = live.counters(service.id) else {
                 return interrupted(FaultKind::Precondition);
             };
+            if !live.is_draining(service.id) {
+                return interrupted(FaultKind::Precondition);
+            }
             let now = Instant::now();
             if seen.replace(traffic(&counters)) != Some(traffic(&counters)) || is_busy(&counters) {
                 quiet_since = now;

@@ -8,7 +8,8 @@ use tokio::sync::{mpsc, watch};
 use crate::host::ProcessFigures;
 use crate::model::{
     Actor, Actual, Counters, Cut, Fault, GuardianView, HealthView, HeartbeatView, InstanceView,
-    Phase, Port, ServerView, Service, ServiceId, ServiceName, ShutdownProgress, Timestamp,
+    Phase, Port, Registration, ServerView, Service, ServiceId, ServiceName, ShutdownProgress,
+    Timestamp,
 };
 use crate::store::NodeId;
 use crate::text::Message;
@@ -20,6 +21,17 @@ pub struct StopResult {
     pub was_running: bool,
     /// Connections that the bound cut.
     pub cut: Vec<Cut>,
+}
+
+/// How far a server is with announcing an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announced {
+    /// It announces no such instance there.
+    Never,
+    /// It is to be announced, and the registry has not said yet that it has it.
+    Pending,
+    /// The registry said that it has it.
+    Confirmed,
 }
 
 /// Figures of one service for a metrics page.
@@ -110,6 +122,9 @@ pub trait Live: Send + Sync {
     /// Whether that service is announced, about to be or just leaving.
     fn has_lease(&self, id: ServiceId) -> bool;
 
+    /// How far it is with announcing the instance of a registration at the same registry.
+    fn announced(&self, of: &Registration) -> Announced;
+
     /// How the lease of `service` is.
     fn lease(&self, service: &Service) -> HeartbeatView;
 
@@ -124,6 +139,9 @@ pub trait Live: Send + Sync {
         id: ServiceId,
         is_draining: bool,
     ) -> BoxFuture<'_, Result<bool, Message>>;
+
+    /// Whether [`Live::set_draining`] said so, and neither its start nor its stop has ended that.
+    fn is_draining(&self, id: ServiceId) -> bool;
 
     /// Runs work to its end on a named task of the server, whatever becomes of who asked for it.
     fn carry_out(&self, work: BoxFuture<'static, ()>);

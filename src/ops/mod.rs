@@ -37,7 +37,7 @@ pub use faults::{
     bind_fault, store_fault, taken_address_fault, taken_port_fault, token_file_fault,
 };
 pub use kill::KillPlan;
-pub use live::{Live, Metrics, ServiceMetrics, StopResult};
+pub use live::{Announced, Live, Metrics, ServiceMetrics, StopResult};
 pub use refusals::Refusal;
 
 pub use crate::host::ProcessFigures as ProcessMetrics;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::Notify;
@@ -19,8 +19,9 @@ use crate::model::{ServiceName, TargetUrl};
 use crate::proxy::Balancer;
 use crate::text::{self, Message};
 
-/// Looks that must find no instance before what was listed is given up.
-const EMPTY_LOOKS: u32 = 3;
+/// How long a registry must list no instance before what it listed is given up: a lease of Eureka's
+/// own clients, within which every instance that is alive tells a restarted registry of itself.
+const EMPTY: Duration = Duration::from_secs(90);
 
 /// Calls at once.
 const MOST_CALLS: usize = 8;
@@ -40,8 +41,8 @@ pub(super) struct Directory {
 #[derive(Clone, Default)]
 struct Listed {
     instances: Arc<Vec<Instance>>,
-    /// Looks in a row that found none of them.
-    empty_looks: u32,
+    /// Since when looks have found none of them.
+    empty_since: Option<Instant>,
 }
 
 /// A proxy whose requests are spread.
@@ -116,7 +117,7 @@ impl Directory {
     ) {
         match listed {
             Ok(instances) => {
-                let instances = self.note(&application, instances);
+                let instances = self.note(&application, instances, Instant::now());
                 for Spread { running, balancer } in users {
                     give(running, balancer, control, &instances);
                 }
@@ -134,13 +135,19 @@ impl Directory {
     }
 
     /// Remembers what was listed; what is to be used.
-    fn note(&self, application: &str, instances: Vec<Instance>) -> Arc<Vec<Instance>> {
+    fn note(
+        &self,
+        application: &str,
+        instances: Vec<Instance>,
+        now: Instant,
+    ) -> Arc<Vec<Instance>> {
         let mut lists = self.lists();
         let list = lists.entry(application.to_owned()).or_default();
         let is_up = |instance: &Instance| instance.status == InstanceStatus::Up;
         let is_empty = !instances.iter().any(is_up);
-        list.empty_looks = if is_empty { list.empty_looks + 1 } else { 0 };
-        if !is_empty || list.empty_looks >= EMPTY_LOOKS || list.instances.is_empty() {
+        list.empty_since = is_empty.then(|| list.empty_since.unwrap_or(now));
+        let is_given_up = list.empty_since.is_some_and(|since| now - since >= EMPTY);
+        if !is_empty || is_given_up || list.instances.is_empty() {
             list.instances = Arc::new(instances);
         }
         Arc::clone(&list.instances)
@@ -266,13 +273,17 @@ mod tests {
     #[test]
     fn a_registry_that_lists_none_any_more_is_believed_after_a_while_only() {
         let directory = Directory::new(None);
-        let note = |instances| directory.note("ORDERS", instances).len();
-        assert_eq!(note(vec![]), 0, "there never were any");
-        assert_eq!(note(vec![instance("h", 9)]), 1);
-        let looks: Vec<usize> = (0..3).map(|_| note(vec![])).collect();
-        assert_eq!(looks, [1, 1, 0]);
-        assert_eq!(note(vec![instance("h", 9), instance("i", 9)]), 2);
-        assert_eq!(note(vec![instance("h", 9)]), 1, "one that left is gone at once");
+        let start = Instant::now();
+        let note = |after: u64, instances| {
+            directory.note("ORDERS", instances, start + Duration::from_secs(after)).len()
+        };
+        assert_eq!(note(0, vec![]), 0, "there never were any");
+        assert_eq!(note(100, vec![instance("h", 9)]), 1);
+        assert_eq!([110, 140, 199].map(|after| note(after, vec![])), [1, 1, 1]);
+        assert_eq!(note(199, vec![instance("h", 9)]), 1);
+        assert_eq!([210, 299, 300].map(|after| note(after, vec![])), [1, 1, 0]);
+        assert_eq!(note(301, vec![instance("h", 9), instance("i", 9)]), 2);
+        assert_eq!(note(302, vec![instance("h", 9)]), 1, "one that left is gone at once");
     }
 
     #[test]

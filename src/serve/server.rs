@@ -19,10 +19,10 @@ use crate::host;
 use crate::lifecycle::{Importance, Stop, StopCause, Tasks};
 use crate::model::{
     Actor, Actual, Counters, Cut, Fault, GuardianView, HealthState, HealthView, HeartbeatView,
-    InstanceView, Phase, Port, ServerState, ServerView, Service, ServiceId, ShutdownProgress,
-    Timestamp,
+    InstanceView, Phase, Port, Registration, ServerState, ServerView, Service, ServiceId,
+    ShutdownProgress, Timestamp,
 };
-use crate::ops::{Live, Metrics, ServiceMetrics, StopResult};
+use crate::ops::{Announced, Live, Metrics, ServiceMetrics, StopResult};
 use crate::proxy::ProxyPhase;
 use crate::store::NodeId;
 use crate::text::{self, Message};
@@ -123,12 +123,20 @@ impl Server {
 
     async fn start_one(&self, service: &Service) -> Result<(), Fault> {
         if self.proxies.get(service.id).is_some() {
+            // Whoever starts it wants it to stay.
+            self.heartbeats.set_draining(service.id, false);
             return Ok(());
         }
         self.start_proxy(service).await?;
         self.watch_health(service);
-        self.heartbeats.announce(service);
+        self.announce(service);
         Ok(())
+    }
+
+    fn announce(&self, service: &Service) {
+        self.heartbeats.announce(service, self.is_unhealthy(service.id));
+        // What was seen between the look and the announcement.
+        self.heartbeats.set_unhealthy(service.id, self.is_unhealthy(service.id));
     }
 
     async fn start_proxy(&self, service: &Service) -> Result<(), Fault> {
@@ -155,7 +163,7 @@ impl Server {
             self.start_proxy(service).await?;
             // The registry learns of the new place before the old one is left.
             self.heartbeats.withdraw(&[service.id]).await;
-            self.heartbeats.announce(service);
+            self.announce(service);
             return Ok(old.handle.drain(self.service_timeout).await.cut);
         }
         // Two listeners on one port exclude each other unless their addresses differ, which only
@@ -166,7 +174,7 @@ impl Server {
         let cut = old.handle.drain(self.service_timeout).await.cut;
         match self.start_proxy(service).await {
             Ok(()) => {
-                self.heartbeats.announce(service);
+                self.announce(service);
                 Ok(cut)
             }
             Err(fault) => {
@@ -176,7 +184,7 @@ impl Server {
                     self.health.forget(service.id);
                     tracing::error!(service = %service.name, %error, "cannot listen again");
                 } else {
-                    self.heartbeats.announce(&as_before);
+                    self.announce(&as_before);
                 }
                 Err(fault)
             }
@@ -248,6 +256,7 @@ impl Live for Server {
             // Consumers are to find it no more before it takes no more from them.
             let ids: Vec<ServiceId> = services.iter().map(|service| service.id).collect();
             self.heartbeats.withdraw(&ids).await;
+            ids.iter().for_each(|id| self.heartbeats.set_draining(*id, false));
             join_all(services.iter().map(|service| self.stop_one(service, bound))).await
         }
         .boxed()
@@ -275,6 +284,10 @@ impl Live for Server {
         self.heartbeats.has(id)
     }
 
+    fn announced(&self, of: &Registration) -> Announced {
+        self.heartbeats.announced(of)
+    }
+
     fn lease(&self, service: &Service) -> HeartbeatView {
         self.heartbeats.view(service)
     }
@@ -282,7 +295,7 @@ impl Live for Server {
     fn set_registered<'a>(&'a self, service: &'a Service) -> BoxFuture<'a, ()> {
         async move {
             match service.register && self.proxies.get(service.id).is_some() {
-                true => self.heartbeats.announce(service),
+                true => self.announce(service),
                 false => self.heartbeats.withdraw(&[service.id]).await,
             }
         }
@@ -296,6 +309,10 @@ impl Live for Server {
     ) -> BoxFuture<'_, Result<bool, Message>> {
         self.heartbeats.set_draining(id, is_draining);
         self.heartbeats.told(id).boxed()
+    }
+
+    fn is_draining(&self, id: ServiceId) -> bool {
+        self.heartbeats.is_draining(id)
     }
 
     fn health(&self, id: ServiceId) -> Option<HealthView> {

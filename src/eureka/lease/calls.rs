@@ -25,6 +25,14 @@ pub enum CallError {
         /// What the operating system said.
         reason: String,
     },
+    /// The connection was lost before the answer had come.
+    #[error("keep the connection to the registry {url}: {reason}")]
+    Lost {
+        /// Base URL, without credentials.
+        url: String,
+        /// What the operating system said.
+        reason: String,
+    },
     /// It was reached and did not answer in time.
     #[error("get an answer from the registry {url} in time")]
     Silent {
@@ -64,10 +72,24 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// There is nobody to be asked.
+    pub(super) fn no_server() -> Self {
+        Self::Unreachable { url: String::new(), reason: "it has no server".to_owned() }
+    }
+
+    /// Whether the registry may have done what it was asked all the same.
+    pub fn may_be_done(&self) -> bool {
+        match self {
+            Self::Lost { .. } | Self::Silent { .. } | Self::Malformed { .. } => true,
+            Self::Status { status, .. } => *status >= 500,
+            Self::Unreachable { .. } | Self::Refused { .. } | Self::NotFound { .. } => false,
+        }
+    }
+
     /// The sentence about it.
     pub fn message(&self) -> Message {
         match self {
-            Self::Unreachable { url, reason } => {
+            Self::Unreachable { url, reason } | Self::Lost { url, reason } => {
                 text::lease::lease_registry_unreachable(url, reason)
             }
             Self::Silent { url } => text::lease::lease_registry_silent(url),
@@ -105,22 +127,40 @@ pub trait RegistryCalls: Send + Sync {
         dirty: i64,
     ) -> BoxFuture<'a, Result<Answered, CallError>>;
 
-    /// Takes an instance back; one that is not there counts as taken back. With `hurry` every server
-    /// of the registry is asked at once and the first that did it counts; if none did, it is taken back
-    /// only where none of them has it.
+    /// Takes an instance back; one that is not there counts as taken back. Every server of the
+    /// registry is asked at once and the first that did it counts; if none did, it is taken back only
+    /// where none of them has it.
     fn cancel<'a>(
         &'a self,
         app: &'a str,
         id: &'a str,
-        hurry: bool,
     ) -> BoxFuture<'a, Result<Answered, CallError>>;
 
-    /// One instance, `None` where the registry does not have it.
+    /// One instance, `None` where the servers that can be asked do not have it.
     fn instance<'a>(
         &'a self,
         app: &'a str,
         id: &'a str,
     ) -> BoxFuture<'a, Result<Option<Instance>, CallError>>;
+
+    /// Base URLs of its servers, for [`RegistryCalls::instance_at`] and [`RegistryCalls::cancel_at`].
+    fn servers(&self) -> Vec<&str>;
+
+    /// One instance by the word of one server, `None` where that one does not have it.
+    fn instance_at<'a>(
+        &'a self,
+        server: &'a str,
+        app: &'a str,
+        id: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Instance>, CallError>>;
+
+    /// Takes an instance out of one server; one that is not there counts as taken out.
+    fn cancel_at<'a>(
+        &'a self,
+        server: &'a str,
+        app: &'a str,
+        id: &'a str,
+    ) -> BoxFuture<'a, Result<(), CallError>>;
 
     /// The instances of an application, none where the registry does not know it.
     fn application<'a>(&'a self, app: &'a str) -> BoxFuture<'a, Result<Vec<Instance>, CallError>>;
@@ -141,4 +181,23 @@ pub trait Registries: Send + Sync {
     /// The one at these base URLs, which a registration has. Credentials that are configured for a URL
     /// are used for it.
     fn at(&self, urls: &[String]) -> Arc<dyn RegistryCalls>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_certainly_did_not_arrive_was_not_done() {
+        let url = || "u".to_owned();
+        let status = |status| CallError::Status { url: url(), status };
+        let lost = CallError::Lost { url: url(), reason: String::new() };
+        for met in [status(500), status(502), CallError::Silent { url: url() }, lost] {
+            assert!(met.may_be_done(), "{met}");
+        }
+        for met in [status(307), status(404), CallError::Refused { url: url(), status: 403 }] {
+            assert!(!met.may_be_done(), "{met}");
+        }
+        assert!(!CallError::no_server().may_be_done());
+    }
 }

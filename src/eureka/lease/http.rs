@@ -6,8 +6,8 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -17,17 +17,15 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use rustls::RootCertStore;
 
+use super::server::Server;
 use super::trust::{ClientError, Trusted, client, is_secure, trusted};
 use super::{Answered, CallError, Extent, Registries, RegistryCalls};
 use crate::eureka::wire::RollReader;
 use crate::eureka::{Application, Applications, Document, Format, Instance, InstanceStatus, Roll};
-use crate::model::{Credentials, RegistryUrl};
+use crate::model::RegistryUrl;
 
 /// Bound of one call of one server, where nobody asks for another.
 pub const CALL: Duration = Duration::from_secs(5);
-
-/// How long a server that failed is asked last.
-const QUARANTINE: Duration = Duration::from_secs(60);
 
 /// Most bytes of an answer.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
@@ -99,40 +97,6 @@ impl Registries for HttpRegistries {
     }
 }
 
-/// One server of a registry.
-struct Server {
-    url: String,
-    /// The same, read once; `Err` says why it cannot be.
-    base: Result<url::Url, String>,
-    credentials: Option<Credentials>,
-    /// When it failed last.
-    failed: Mutex<Option<Instant>>,
-}
-
-impl Server {
-    fn new(url: String, credentials: Option<Credentials>) -> Self {
-        let base = match url::Url::parse(&url) {
-            Ok(base) if base.cannot_be_a_base() => Err("it has no path".to_owned()),
-            Ok(base) => Ok(base),
-            Err(error) => Err(error.to_string()),
-        };
-        Self { url, base, credentials, failed: Mutex::default() }
-    }
-
-    fn configured(url: &RegistryUrl) -> Self {
-        Self::new(url.as_str().to_owned(), url.credentials().cloned())
-    }
-
-    fn is_quarantined(&self, now: Instant) -> bool {
-        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.is_some_and(|at| now.duration_since(at) < QUARANTINE)
-    }
-
-    fn note(&self, failed: Option<Instant>) {
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
-    }
-}
-
 struct HttpRegistry {
     client: Client,
     servers: Vec<Server>,
@@ -152,6 +116,11 @@ struct Ask<'a> {
 impl<'a> Ask<'a> {
     fn new(method: Method, path: &'a [&'a str]) -> Self {
         Self { method, path, query: &[], body: None }
+    }
+
+    /// It asks for what every registry has.
+    fn is_list(&self) -> bool {
+        matches!(self.path, ["apps"] | ["apps", "delta"])
     }
 }
 
@@ -183,15 +152,46 @@ impl HttpRegistry {
         Ok(request)
     }
 
+    /// One call of one server. That it does not have something is believed of a registry alone: a
+    /// gateway that has lost the one behind it, or a wrong path, says so to everything.
     async fn send(&self, server: &Server, ask: &Ask<'_>) -> Result<Response, CallError> {
-        let mut is_first = true;
+        let answer = self.transmit(server, ask).await;
+        if matches!(answer, Err(CallError::NotFound { .. })) && !ask.is_list() {
+            server.checked(self.check(server)).await?;
+        }
+        answer
+    }
+
+    /// Whether a server is a registry: it lists what it has, or refuses to list what changed
+    /// (`disableDelta`).
+    async fn check(&self, server: &Server) -> Result<(), CallError> {
+        for path in [&["apps", "delta"][..], &["apps"]] {
+            match self.transmit(server, &Ask::new(Method::GET, path)).await {
+                Ok(_) | Err(CallError::Refused { status: 403, .. }) => return Ok(()),
+                Err(CallError::NotFound { .. } | CallError::Status { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(CallError::Status { url: server.url.clone(), status: 404 })
+    }
+
+    async fn transmit(&self, server: &Server, ask: &Ask<'_>) -> Result<Response, CallError> {
+        let mut was_lost = false;
         let response = loop {
             match self.request(server, ask)?.send().await {
                 // A kept connection that the server closed in this moment: asked once more.
-                Err(error) if is_first && !error.is_connect() && !error.is_timeout() => {
-                    is_first = false;
+                Err(error) if !was_lost && !error.is_connect() && !error.is_timeout() => {
+                    was_lost = true;
                 }
-                Err(error) => return Err(unreachable(server, &error)),
+                Err(error) => {
+                    return Err(match unreachable(server, &error) {
+                        // The first time it may have arrived.
+                        CallError::Unreachable { url, reason } if was_lost => {
+                            CallError::Lost { url, reason }
+                        }
+                        met => met,
+                    });
+                }
                 Ok(response) => break response,
             }
         };
@@ -207,20 +207,51 @@ impl HttpRegistry {
         }
     }
 
+    /// The servers: who answered last first, who failed of late last.
+    fn in_order(&self, now: Instant) -> Vec<&Server> {
+        let count = self.servers.len();
+        let first = self.preferred.load(Ordering::Relaxed);
+        let mut order: Vec<&Server> =
+            (0..count).map(|n| &self.servers[(first + n) % count]).collect();
+        order.sort_by_key(|server| server.is_quarantined(now));
+        order
+    }
+
+    fn prefer(&self, server: &Server) {
+        if let Some(at) = self.servers.iter().position(|known| std::ptr::eq(known, server)) {
+            self.preferred.store(at, Ordering::Relaxed);
+        }
+    }
+
+    fn server(&self, url: &str) -> Result<&Server, CallError> {
+        self.servers.iter().find(|server| server.url == url).ok_or_else(CallError::no_server)
+    }
+
+    /// One instance by the word of one server.
+    async fn find(
+        &self,
+        server: &Server,
+        app: &str,
+        id: &str,
+    ) -> Result<Option<Instance>, CallError> {
+        let response = match self.send(server, &Ask::new(Method::GET, &["apps", app, id])).await {
+            Ok(response) => response,
+            Err(CallError::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let body = body(server, response).await?;
+        let instance = Instance::decode(Format::Json, &body);
+        instance.map(Some).map_err(|error| malformed(server, &error))
+    }
+
     /// Asks one server after the other until one knows: that it does not have something is an answer.
     async fn ask<T>(
         &self,
         ask: Ask<'_>,
         read: impl AsyncFn(&Server, Response) -> Result<T, CallError>,
     ) -> Result<(T, Answered), CallError> {
-        let now = Instant::now();
-        let count = self.servers.len();
-        let first = self.preferred.load(Ordering::Relaxed);
-        let mut order: Vec<usize> = (0..count).map(|n| (first + n) % count).collect();
-        order.sort_by_key(|at| self.servers[*at].is_quarantined(now));
-        let mut failure = none_asked();
-        for at in order.into_iter().take(MOST_TRIES) {
-            let server = &self.servers[at];
+        let mut failure = CallError::no_server();
+        for server in self.in_order(Instant::now()).into_iter().take(MOST_TRIES) {
             let result = match self.send(server, &ask).await {
                 Ok(response) => read(server, response).await,
                 Err(error) => Err(error),
@@ -228,13 +259,16 @@ impl HttpRegistry {
             match result {
                 Ok(value) => {
                     server.note(None);
-                    self.preferred.store(at, Ordering::Relaxed);
+                    self.prefer(server);
                     return Ok((value, Answered { registry: server.url.clone() }));
                 }
                 Err(error @ CallError::NotFound { .. }) => return Err(error),
                 Err(error) => {
                     server.note(Some(Instant::now()));
-                    failure = error;
+                    // Whatever the others say, this one may have done it.
+                    if !failure.may_be_done() || error.may_be_done() {
+                        failure = error;
+                    }
                 }
             }
         }
@@ -281,16 +315,9 @@ impl RegistryCalls for HttpRegistry {
         &'a self,
         app: &'a str,
         id: &'a str,
-        hurry: bool,
     ) -> BoxFuture<'a, Result<Answered, CallError>> {
         async move {
             let path = ["apps", app, id];
-            if !hurry || self.servers.len() < 2 {
-                return match self.tell(Ask::new(Method::DELETE, &path)).await {
-                    Err(CallError::NotFound { url }) => Ok(Answered { registry: url }),
-                    other => other,
-                };
-            }
             let one = |server| {
                 let path = &path;
                 async move {
@@ -311,7 +338,7 @@ impl RegistryCalls for HttpRegistry {
             }
             match (failure, lacks) {
                 (None, Some(lacks)) => Ok(lacks),
-                (failure, _) => Err(failure.unwrap_or_else(none_asked)),
+                (failure, _) => Err(failure.unwrap_or_else(CallError::no_server)),
             }
         }
         .boxed()
@@ -323,14 +350,57 @@ impl RegistryCalls for HttpRegistry {
         id: &'a str,
     ) -> BoxFuture<'a, Result<Option<Instance>, CallError>> {
         async move {
+            let mut lacks = false;
+            let mut failure = CallError::no_server();
+            let now = Instant::now();
+            for server in self.in_order(now).into_iter().take(MOST_TRIES) {
+                // One that failed of late is not waited for where another has answered.
+                if lacks && server.is_quarantined(now) {
+                    break;
+                }
+                match self.find(server, app, id).await {
+                    Ok(Some(found)) => {
+                        server.note(None);
+                        return Ok(Some(found));
+                    }
+                    Ok(None) => {
+                        server.note(None);
+                        lacks = true;
+                    }
+                    Err(error) => {
+                        server.note(Some(Instant::now()));
+                        failure = error;
+                    }
+                }
+            }
+            if lacks { Ok(None) } else { Err(failure) }
+        }
+        .boxed()
+    }
+
+    fn servers(&self) -> Vec<&str> {
+        self.servers.iter().map(|server| server.url.as_str()).collect()
+    }
+
+    fn instance_at<'a>(
+        &'a self,
+        server: &'a str,
+        app: &'a str,
+        id: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Instance>, CallError>> {
+        async move { self.find(self.server(server)?, app, id).await }.boxed()
+    }
+
+    fn cancel_at<'a>(
+        &'a self,
+        server: &'a str,
+        app: &'a str,
+        id: &'a str,
+    ) -> BoxFuture<'a, Result<(), CallError>> {
+        async move {
             let path = ["apps", app, id];
-            let read = async |server: &Server, response| {
-                let body = body(server, response).await?;
-                Instance::decode(Format::Json, &body).map_err(|error| malformed(server, &error))
-            };
-            match self.ask(Ask::new(Method::GET, &path), read).await {
-                Ok((instance, _)) => Ok(Some(instance)),
-                Err(CallError::NotFound { .. }) => Ok(None),
+            match self.send(self.server(server)?, &Ask::new(Method::DELETE, &path)).await {
+                Ok(_) | Err(CallError::NotFound { .. }) => Ok(()),
                 Err(error) => Err(error),
             }
         }
@@ -393,10 +463,6 @@ impl RegistryCalls for HttpRegistry {
     }
 }
 
-fn none_asked() -> CallError {
-    CallError::Unreachable { url: String::new(), reason: "it has no server".to_owned() }
-}
-
 /// Hands on the pieces of an answer as they come, until `take` has had enough.
 async fn pieces(
     server: &Server,
@@ -437,7 +503,11 @@ fn unreachable(server: &Server, error: &reqwest::Error) -> CallError {
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    CallError::Unreachable { url, reason: cause.to_string() }
+    let reason = cause.to_string();
+    match error.is_connect() {
+        true => CallError::Unreachable { url, reason },
+        false => CallError::Lost { url, reason },
+    }
 }
 
 fn malformed(server: &Server, error: &dyn Error) -> CallError {

@@ -209,6 +209,11 @@ impl Lease {
         }
     }
 
+    /// Whether the registry had it and has lost it.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
     /// Whether what the registry was told differs from what is wanted.
     pub fn needs_telling(&self) -> bool {
         self.told() != Some(self.wanted)

@@ -8,7 +8,9 @@ use futures_util::stream::{self, StreamExt};
 
 use super::findings::Findings;
 use super::servers::Servers;
-use crate::eureka::{CallError, Instance, NodeMark, Registries, RegistryCalls};
+use crate::eureka::{
+    CallError, Consent, Instance, NodeMark, Registries, RegistryCalls, Removal, take_out,
+};
 use crate::model::{Fault, Finding, Registration, VerifySubject};
 use crate::ops::context::Ops;
 use crate::ops::faults::store_fault;
@@ -97,10 +99,11 @@ impl Asker<'_> {
     async fn is_there(&self, row: &RegistrationRow, servers: &Servers) -> Result<bool, Message> {
         let of = &row.registration;
         let registry = self.registries.at(&of.registries);
-        let call = registry.instance(&of.app, &of.instance_id);
-        let found = self.within(call, &of.registries.join(", ")).await?;
         let mark = servers.name_of(row.node).map(|name| NodeMark::new(self.uuid, name, row.node.0));
-        Ok(found.is_some_and(|instance| mark.is_none_or(|mark| mark.is_on(&instance))))
+        let is_theirs = |found: &Instance| mark.as_ref().is_none_or(|mark| mark.is_on(found));
+        let key = (of.app.as_str(), of.instance_id.as_str());
+        let look = take_out(registry.as_ref(), key, is_theirs, Consent::Look, self.bound).await;
+        look.map(|would| would == Removal::Cancelled).map_err(|error| error.message())
     }
 
     /// Asks the configured registry and every one that is written down what it lists.

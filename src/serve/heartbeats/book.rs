@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::plan::Wanted;
 use crate::eureka::{Answer, InstanceStatus, Lease, Schedule, Step, Verdict};
 use crate::model::{Heartbeat, HeartbeatCall, Registration, ServiceId, Timestamp};
+use crate::ops::Announced;
 use crate::text::Message;
 
 /// Calls, and events, kept in memory while the database does not take them.
@@ -31,12 +32,19 @@ pub(super) enum Stage {
     /// Not to be announced as it is configured.
     Refused(Message),
     /// Written down.
-    Leased {
-        written: Written,
-        lease: Lease,
-        /// The registry may have been told of it.
-        sent: bool,
-    },
+    Leased { written: Written, lease: Lease, told: Told },
+}
+
+/// Whether the registry was told of an instance, and so has to be told of its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Told {
+    /// Never: nothing has to be taken back.
+    No,
+    /// It was sent, and nobody knows what became of it; or the registry has lost it since. What
+    /// stands under its id may be somebody else's.
+    Perhaps,
+    /// It said so.
+    Yes,
 }
 
 /// A service that is to be announced.
@@ -92,6 +100,19 @@ impl Entry {
         }
     }
 
+    /// How far the instance of a registration is announced.
+    pub(super) fn announced(&self, of: &Registration) -> Announced {
+        let is_same =
+            |own: &Registration| (&own.app, &own.instance_id) == (&of.app, &of.instance_id);
+        match &self.stage {
+            Stage::Waiting(_) | Stage::Preparing => Announced::Pending,
+            Stage::Leased { written, .. } if !is_same(&written.registration) => Announced::Never,
+            Stage::Leased { told: Told::Yes, .. } if !self.is_leaving => Announced::Confirmed,
+            Stage::Leased { .. } => Announced::Pending,
+            Stage::Refused(_) => Announced::Never,
+        }
+    }
+
     /// Whether calls about it fail now.
     fn is_failing(&self) -> bool {
         match &self.stage {
@@ -107,6 +128,7 @@ impl Entry {
 pub(super) struct Call {
     pub(super) id: ServiceId,
     generation: u64,
+    row: i64,
     pub(super) registration: Arc<Registration>,
     pub(super) health_path: Option<String>,
     pub(super) step: Step,
@@ -118,8 +140,8 @@ pub(super) struct Ended {
     pub(super) failure: Option<Message>,
     pub(super) registry: Option<String>,
     pub(super) latency: Duration,
-    /// The registry may have been told that the instance is there.
-    pub(super) was_sent: bool,
+    /// Whether the registry was told that the instance is there.
+    pub(super) told: Told,
 }
 
 /// A service to be written down.
@@ -165,6 +187,10 @@ pub(super) struct Book {
     pub(super) has_news: bool,
     pub(super) is_closed: bool,
     generations: u64,
+    /// Rows about which a call is under way, whoever waits for its answer still.
+    called: Vec<i64>,
+    /// Services that leave, whether or not they are announced now: announced anew, they still leave.
+    draining: BTreeSet<ServiceId>,
 }
 
 impl Book {
@@ -187,6 +213,7 @@ impl Book {
         wanted: Wanted,
         schedule: Schedule,
         duration: Duration,
+        is_unhealthy: bool,
         now: Instant,
     ) -> bool {
         let id = wanted.id;
@@ -201,8 +228,8 @@ impl Book {
             schedule,
             duration,
             unprepared: 0,
-            is_draining: false,
-            is_unhealthy: false,
+            is_draining: self.draining.contains(&id),
+            is_unhealthy,
             is_leaving: false,
             failure: None,
             latency: None,
@@ -226,6 +253,19 @@ impl Book {
         let changed = change(self.entries.get_mut(&id)?);
         self.settle(id);
         Some(changed)
+    }
+
+    /// A service leaves, or no more; whether that is news to the registry.
+    pub(super) fn set_draining(&mut self, id: ServiceId, is_draining: bool, now: Instant) -> bool {
+        match is_draining {
+            true => self.draining.insert(id),
+            false => self.draining.remove(&id),
+        };
+        self.change(id, |entry| entry.is_draining = is_draining).is_some() && self.restate(id, now)
+    }
+
+    pub(super) fn is_draining(&self, id: ServiceId) -> bool {
+        self.draining.contains(&id)
     }
 
     /// Lets the status of an entry be what its flags say; whether that is news to the registry.
@@ -271,9 +311,35 @@ impl Book {
 
     /// When the next step is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let orphan = self.orphans.iter().filter_map(|orphan| orphan.next).min();
+        let can_go = self.orphans.iter().filter(|orphan| !self.is_called(orphan.written.row));
+        let orphan = can_go.filter_map(|orphan| orphan.next).min();
         let queued = self.queue.first().map(|(at, _)| *at);
         queued.into_iter().chain(orphan).min().filter(|_| !self.is_closed)
+    }
+
+    fn is_called(&self, row: i64) -> bool {
+        self.called.contains(&row)
+    }
+
+    /// Orphans to be tried again. A call of its last life that is still under way might bring it back
+    /// right after, so that one is waited for.
+    pub(super) fn due_orphans(&mut self, now: Instant) -> Vec<Orphan> {
+        let called = &self.called;
+        let is_due = |orphan: &&mut Orphan| {
+            orphan.next.is_some_and(|next| next <= now) && !called.contains(&orphan.written.row)
+        };
+        let due = self.orphans.iter_mut().filter(is_due);
+        due.map(|orphan| {
+            orphan.next = None;
+            orphan.clone()
+        })
+        .collect()
+    }
+
+    /// Whether the entry that a call is about is to stay in the registry still.
+    pub(super) fn is_wanted(&self, call: &Call) -> bool {
+        let entry = self.entries.get(&call.id);
+        entry.is_some_and(|e| e.generation == call.generation && !e.is_leaving)
     }
 
     /// Begins what is due at `now`, at most `room` calls.
@@ -306,7 +372,9 @@ impl Book {
                     let step = lease.begin(clock);
                     let registration = Arc::clone(&written.registration);
                     let health_path = entry.wanted.health_path.clone();
-                    due.calls.push(Call { id, generation, registration, health_path, step });
+                    self.called.push(written.row);
+                    let row = written.row;
+                    due.calls.push(Call { id, generation, row, registration, health_path, step });
                 }
                 Stage::Preparing | Stage::Refused(_) => {}
             }
@@ -323,15 +391,20 @@ impl Book {
         now: Instant,
     ) -> Option<Written> {
         let id = asked.wanted.id;
+        let is_orphan =
+            |written: &Written| self.orphans.iter().any(|o| o.written.row == written.row);
+        let was_orphan = result.as_ref().is_ok_and(is_orphan);
         let entry = self.entries.get_mut(&id).filter(|e| e.generation == asked.generation);
-        let Some(entry) = entry else { return result.ok() };
+        let Some(entry) = entry else { return result.ok().filter(|_| !was_orphan) };
         match result {
             Ok(written) => {
-                // Announced again under the same id, it is no orphan any more.
+                // Announced again under the same id, it is no orphan any more; but what its last life
+                // told the registry may still stand there.
                 self.orphans.retain(|orphan| orphan.written.row != written.row);
+                let told = if was_orphan { Told::Perhaps } else { Told::No };
                 let lease = Lease::new(entry.schedule, entry.duration, entry.status(), now);
                 entry.failure = None;
-                entry.stage = Stage::Leased { written, lease, sent: false };
+                entry.stage = Stage::Leased { written, lease, told };
             }
             Err(Unprepared::Refused(why)) => {
                 entry.failure = Some(why.clone());
@@ -357,10 +430,18 @@ impl Book {
     ) -> Option<Verdict> {
         let latency_ms = u64::try_from(ended.latency.as_millis()).unwrap_or(u64::MAX);
         self.note(call.id, call.step.call(), ended.failure.clone(), latency_ms, clock);
+        if let Some(at) = self.called.iter().position(|row| *row == call.row) {
+            self.called.swap_remove(at);
+        }
         let entry = self.entries.get_mut(&call.id).filter(|e| e.generation == call.generation)?;
-        let Stage::Leased { lease, sent, .. } = &mut entry.stage else { return None };
-        *sent |= ended.was_sent;
+        let Stage::Leased { lease, told, .. } = &mut entry.stage else { return None };
+        *told = (*told).max(ended.told);
         let verdict = lease.end(ended.answer, now, clock);
+        // The registry has lost it and has not taken it anew: somebody else may have come meanwhile.
+        if verdict == Verdict::Failed && matches!(call.step, Step::Again { .. }) && lease.is_lost()
+        {
+            *told = Told::Perhaps;
+        }
         entry.latency = Some(ended.latency);
         entry.failure.clone_from(&ended.failure);
         if ended.answer == Answer::Done {

@@ -10,9 +10,9 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::watch;
 
-use super::book::{Call, Ended, Orphan, Stage, ToPrepare, Unprepared, Written};
+use super::book::{Call, Ended, Orphan, Stage, ToPrepare, Told, Unprepared, Written};
 use super::{Heartbeats, Plan};
-use crate::eureka::{Answer, CallError, InstanceStatus, NodeMark, Step, Verdict};
+use crate::eureka::{Answer, CALL, CallError, NodeMark, Step, Verdict};
 use crate::host::clock;
 use crate::model::{Actor, EventAction, Outcome, ServiceId};
 use crate::ops::Ops;
@@ -54,8 +54,7 @@ impl Heartbeats {
             let (due, orphans, next, is_closed) = {
                 let mut book = self.book();
                 let due = book.begin(now, clock::now(), room);
-                let orphans =
-                    if room > 0 { due_orphans(&mut book.orphans, now) } else { Vec::new() };
+                let orphans = if room > 0 { book.due_orphans(now) } else { Vec::new() };
                 (due, orphans, book.next_due(), book.is_closed)
             };
             works.extend(due.calls.into_iter().map(|call| self.carry_out(plan, call).boxed()));
@@ -155,19 +154,21 @@ impl Heartbeats {
     /// One call and what it makes of its lease.
     async fn carry_out(&self, plan: &Plan, call: Call) {
         let began = Instant::now();
-        let mut was_sent = false;
-        let met = step(plan, &call, &mut was_sent).await;
+        let mut told = Told::No;
+        let met = self.step(plan, &call, &mut told).await;
         let (answer, failure, registry) = match met {
             Ok(registry) => (Answer::Done, None, Some(registry)),
             Err(Met::Call(error @ CallError::NotFound { .. })) => {
                 (Answer::Unknown, Some(error.message()), None)
             }
             Err(Met::Call(error)) => (Answer::Failed, Some(error.message()), None),
-            Err(Met::Taken(message)) => (Answer::Failed, Some(message), None),
+            Err(Met::Unwanted(message) | Met::Taken(message)) => {
+                (Answer::Failed, Some(message), None)
+            }
         };
         let now = Instant::now();
         let latency = now - began;
-        let ended = Ended { answer, failure, registry, latency, was_sent };
+        let ended = Ended { answer, failure, registry, latency, told };
         let verdict = self.book().ended(&call, &ended, now, clock::now());
         if verdict == Some(Verdict::Returned) {
             let (service, id) = (&call.registration.service, &call.registration.instance_id);
@@ -178,22 +179,57 @@ impl Heartbeats {
         self.after_a_change(answer != Answer::Failed);
     }
 
+    /// Carries one step out; the registry that did it. What is known of whether it was told of the
+    /// instance stands in `told` all along: the call may be dropped.
+    async fn step(&self, plan: &Plan, call: &Call, told: &mut Told) -> Result<String, Met> {
+        let of = &call.registration;
+        let (app, id) = (of.app.as_str(), of.instance_id.as_str());
+        let (status, dirty) = match call.step {
+            Step::Renew { status, dirty } => {
+                return Ok(plan.registry.renew(app, id, status, dirty).await?.registry);
+            }
+            Step::Again { status, dirty } => (status, dirty),
+            Step::Announce { status, dirty } => {
+                // What stands there under our id would win by a newer timestamp, and its override would
+                // stick: it goes first. Unless it is another pmctl's; an id without a mark is taken
+                // over.
+                if let Some(found) = plan.registry.instance(app, id).await? {
+                    let is_here = found.ip_addr == of.address && found.port.number == of.port.get();
+                    if NodeMark::is_any(&found) && !plan.mark.is_of_node(&found) && !is_here {
+                        let whose = format!("{}:{}", found.host_name, found.port.number);
+                        return Err(Met::Taken(text::lease::lease_instance_taken(id, whose)));
+                    }
+                    plan.registry.cancel(app, id).await?;
+                }
+                (status, dirty)
+            }
+        };
+        if !self.book().is_wanted(call) {
+            return Err(Met::Unwanted(text::lease::lease_stopping()));
+        }
+        let instance = plan.instance(of, call.health_path.as_deref(), status, dirty);
+        *told = Told::Perhaps;
+        match plan.registry.register(&instance).await {
+            Ok(answered) => {
+                *told = Told::Yes;
+                Ok(answered.registry)
+            }
+            Err(error) => {
+                if !error.may_be_done() {
+                    *told = Told::No;
+                }
+                Err(error.into())
+            }
+        }
+    }
+
     /// Tries once more to take out what could not be taken out.
     async fn release(&self, plan: &Plan, orphan: Orphan) {
         let of = &orphan.written.registration;
-        let result = async {
-            // It may be somebody else's by now.
-            match plan.registry.instance(&of.app, &of.instance_id).await? {
-                Some(found) if plan.mark.is_on(&found) => {
-                    plan.registry.cancel(&of.app, &of.instance_id, false).await.map(drop)
-                }
-                Some(_) | None => Ok(()),
-            }
-        };
-        let result = result.await;
+        let result = plan.take_out(of, CALL).await;
         let was_answered = result.is_ok();
         match result {
-            Ok(()) => {
+            Ok(_) => {
                 let row = orphan.written.row;
                 // Unless it was announced again meanwhile, under the same row.
                 let is_wanted = self.book().entries().any(|(_, entry)| match &entry.stage {
@@ -327,17 +363,10 @@ async fn ended(work: &mut Option<BoxFuture<'_, ()>>) {
     }
 }
 
-fn due_orphans(orphans: &mut [Orphan], now: Instant) -> Vec<Orphan> {
-    let due = orphans.iter_mut().filter(|orphan| orphan.next.is_some_and(|next| next <= now));
-    due.map(|orphan| {
-        orphan.next = None;
-        orphan.clone()
-    })
-    .collect()
-}
-
 enum Met {
     Call(CallError),
+    /// It is being taken back meanwhile.
+    Unwanted(Message),
     /// The instance of that id is somebody else's.
     Taken(Message),
 }
@@ -346,35 +375,4 @@ impl From<CallError> for Met {
     fn from(error: CallError) -> Self {
         Self::Call(error)
     }
-}
-
-/// Carries one step out; the registry that did it. `was_sent` is set before it is told of the instance.
-async fn step(plan: &Plan, call: &Call, was_sent: &mut bool) -> Result<String, Met> {
-    let of = &call.registration;
-    let (app, id) = (of.app.as_str(), of.instance_id.as_str());
-    let instance = |status: InstanceStatus, dirty| {
-        plan.instance(of, call.health_path.as_deref(), status, dirty)
-    };
-    let answered = match call.step {
-        Step::Renew { status, dirty } => plan.registry.renew(app, id, status, dirty).await?,
-        Step::Again { status, dirty } => {
-            *was_sent = true;
-            plan.registry.register(&instance(status, dirty)).await?
-        }
-        Step::Announce { status, dirty } => {
-            // What stands there under our id would win by a newer timestamp, and its override would
-            // stick: it goes first. Unless it is another pmctl's; an id without a mark is taken over.
-            if let Some(found) = plan.registry.instance(app, id).await? {
-                let is_here = found.ip_addr == of.address && found.port.number == of.port.get();
-                if NodeMark::is_any(&found) && !plan.mark.is_of_node(&found) && !is_here {
-                    let whose = format!("{}:{}", found.host_name, found.port.number);
-                    return Err(Met::Taken(text::lease::lease_instance_taken(id, whose)));
-                }
-                plan.registry.cancel(app, id, false).await?;
-            }
-            *was_sent = true;
-            plan.registry.register(&instance(status, dirty)).await?
-        }
-    };
-    Ok(answered.registry)
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt};
 
-use super::book::{Orphan, Stage, Written};
+use super::book::{Orphan, Stage, Told, Written};
 use super::driver::event;
 use super::{Heartbeats, Plan};
 use crate::host::clock;
@@ -27,6 +27,8 @@ pub(in crate::serve) struct Left {
 /// Something to be taken back.
 struct Going {
     written: Written,
+    /// The registry said that it has it: nobody else's stands under its id.
+    is_ours: bool,
     /// A call about it did not end before: it may still arrive after ours.
     is_uncertain: bool,
 }
@@ -37,7 +39,7 @@ impl Heartbeats {
     pub(in crate::serve) async fn withdraw(&self, ids: &[ServiceId]) {
         let Some(plan) = &self.plan else { return };
         let deadline = Instant::now() + plan.timeout;
-        let left = self.take_back(plan, ids, deadline, false).await;
+        let left = self.take_back(plan, ids, deadline).await;
         let next = Some(Instant::now() + plan.settings.interval.min(Duration::from_secs(10)));
         for (written, reason) in left {
             let of = &written.registration;
@@ -61,8 +63,8 @@ impl Heartbeats {
         self.wake.notify_one();
         let orphans = orphans.into_iter().map(|orphan| orphan.written).collect();
         let (of_services, of_orphans) = tokio::join!(
-            self.take_back(plan, &ids, deadline, true),
-            self.cancel_all(plan, orphans, deadline, true),
+            self.take_back(plan, &ids, deadline),
+            self.cancel_all(plan, orphans, deadline),
         );
         self.drop_calls.cancel();
         let mut left = Vec::new();
@@ -80,7 +82,6 @@ impl Heartbeats {
         plan: &Plan,
         ids: &[ServiceId],
         deadline: Instant,
-        hurry: bool,
     ) -> Vec<(Written, Message)> {
         {
             let mut book = self.book();
@@ -105,7 +106,7 @@ impl Heartbeats {
         };
         // Late or not: who is still busy is seen below.
         let _late = tokio::time::timeout_at(half.into(), idle).await;
-        let (mut going, mut unsent, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut going, mut untold) = (Vec::new(), Vec::new());
         {
             let mut book = self.book();
             for id in ids {
@@ -116,25 +117,18 @@ impl Heartbeats {
                 let Some(entry) = book.forget(*id) else { continue };
                 let is_uncertain = entry.is_busy();
                 match entry.stage {
-                    Stage::Leased { written, sent: true, .. } => {
-                        going.push(Going { written, is_uncertain });
+                    Stage::Leased { written, told: Told::No, .. } if !is_uncertain => {
+                        untold.push(written.row);
                     }
-                    // Being announced for the first time, and nobody knows how far that came: what
-                    // stands under its id may be somebody else's. Whoever looks later can tell.
-                    Stage::Leased { written, .. } if is_uncertain => unknown.push(written),
-                    Stage::Leased { written, .. } => unsent.push(written.row),
+                    Stage::Leased { written, told, .. } => {
+                        going.push(Going { written, is_ours: told == Told::Yes, is_uncertain });
+                    }
                     Stage::Waiting(_) | Stage::Preparing | Stage::Refused(_) => {}
                 }
             }
         }
-        self.forget_rows_by(plan, &unsent, deadline).await;
-        let mut left = self.cancel_all(plan, going, deadline, hurry).await;
-        left.extend(unknown.into_iter().map(|written| {
-            let silent =
-                text::lease::lease_registry_silent(written.registration.registries.join(", "));
-            (written, silent)
-        }));
-        left
+        self.forget_rows_by(plan, &untold, deadline).await;
+        self.cancel_all(plan, going, deadline).await
     }
 
     /// Takes instances back until `deadline` and forgets their rows; what could not be.
@@ -143,17 +137,24 @@ impl Heartbeats {
         plan: &Plan,
         going: Vec<impl Into<Going>>,
         deadline: Instant,
-        hurry: bool,
     ) -> Vec<(Written, Message)> {
         let cancel = async |going: Going| {
             let of = &going.written.registration;
             let began = Instant::now();
-            let call = plan.registry.cancel(&of.app, &of.instance_id, hurry);
+            let call = async {
+                match going.is_ours {
+                    true => plan.registry.cancel(&of.app, &of.instance_id).await.map(drop),
+                    false => {
+                        let left = deadline.saturating_duration_since(began);
+                        plan.take_out(of, left).await.map(drop)
+                    }
+                }
+            };
             let result = match tokio::time::timeout_at(deadline.into(), call).await {
-                Ok(Ok(_)) if going.is_uncertain => {
+                Ok(Ok(())) if going.is_uncertain => {
                     Err(text::lease::lease_registry_silent(of.registries.join(", ")))
                 }
-                Ok(Ok(_)) => Ok(()),
+                Ok(Ok(())) => Ok(()),
                 Ok(Err(error)) => Err(error.message()),
                 Err(_) => Err(text::lease::lease_registry_silent(of.registries.join(", "))),
             };
@@ -188,6 +189,6 @@ impl Heartbeats {
 
 impl From<Written> for Going {
     fn from(written: Written) -> Self {
-        Self { written, is_uncertain: false }
+        Self { written, is_ours: false, is_uncertain: false }
     }
 }

@@ -24,13 +24,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use self::book::{Book, Entry, Stage, keep_newest};
+use self::book::{Book, Entry, Stage, Told, keep_newest};
 pub(super) use self::leave::Left;
 pub(super) use self::plan::Plan;
 use self::plan::Wanted;
 use self::presence::Presence;
 use crate::eureka::InstanceStatus;
-use crate::model::{HeartbeatView, LeaseState, Service, ServiceId};
+use crate::model::{HeartbeatView, LeaseState, Registration, Service, ServiceId};
+use crate::ops::Announced;
 use crate::store::NewEvent;
 use crate::text::{self, Message};
 
@@ -76,6 +77,19 @@ impl Heartbeats {
         self.plan.is_some() && self.book().get(id).is_some()
     }
 
+    /// How far it is with announcing the instance of a registration, by whichever run, at the same
+    /// registry.
+    pub(super) fn announced(&self, of: &Registration) -> Announced {
+        let Some(plan) = &self.plan else { return Announced::Never };
+        if !plan.is_at(&of.registries) {
+            return Announced::Never;
+        }
+        match self.book().get(of.service_id) {
+            None => Announced::Never,
+            Some(entry) => entry.announced(of),
+        }
+    }
+
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -92,8 +106,9 @@ impl Heartbeats {
         *newer = events;
     }
 
-    /// Announces a service that runs, unless it is not to be.
-    pub(super) fn announce(&self, service: &Service) {
+    /// Announces a service that runs, unless it is not to be: as DOWN where its target is unhealthy or
+    /// it leaves.
+    pub(super) fn announce(&self, service: &Service, is_unhealthy: bool) {
         let Some(plan) = self.plan.as_ref().filter(|_| service.register) else { return };
         let wanted = Wanted {
             id: service.id,
@@ -103,24 +118,28 @@ impl Heartbeats {
             health_path: service.health.as_ref().map(|health| health.path.clone()),
         };
         let (schedule, duration) = (plan.schedule(service.id), plan.settings.lease_duration);
-        if self.book().put(wanted, schedule, duration, Instant::now()) {
+        if self.book().put(wanted, schedule, duration, is_unhealthy, Instant::now()) {
             self.wake.notify_one();
         }
     }
 
     /// Lets the registry show a service as down, or no more, because it leaves.
     pub(super) fn set_draining(&self, id: ServiceId, is_draining: bool) {
-        self.set(id, |entry| entry.is_draining = is_draining);
+        if self.book().set_draining(id, is_draining, Instant::now()) {
+            self.wake.notify_one();
+        }
     }
 
-    /// Likewise because its target is unhealthy.
+    /// Whether a service leaves.
+    pub(super) fn is_draining(&self, id: ServiceId) -> bool {
+        self.book().is_draining(id)
+    }
+
+    /// Lets the registry show a service as down, or no more, because its target is unhealthy.
     pub(super) fn set_unhealthy(&self, id: ServiceId, is_unhealthy: bool) {
-        self.set(id, |entry| entry.is_unhealthy = is_unhealthy);
-    }
-
-    fn set(&self, id: ServiceId, set: impl FnOnce(&mut Entry)) {
         let mut book = self.book();
-        if book.change(id, set).is_some() && book.restate(id, Instant::now()) {
+        let changed = book.change(id, |entry| entry.is_unhealthy = is_unhealthy);
+        if changed.is_some() && book.restate(id, Instant::now()) {
             self.wake.notify_one();
         }
     }
@@ -217,8 +236,9 @@ fn fill(view: &mut HeartbeatView, entry: &Entry, now: Instant) {
     let is_set = entry.set_over != InstanceStatus::Unknown;
     view.override_status = is_set.then(|| entry.set_over.as_str().to_owned());
     match &entry.stage {
-        Stage::Leased { written, lease, sent } => {
-            view.instance_id = sent.then(|| written.registration.instance_id.clone());
+        Stage::Leased { written, lease, told } => {
+            let id = &written.registration.instance_id;
+            view.instance_id = (*told != Told::No).then(|| id.clone());
             view.is_active = !entry.is_leaving;
             view.state = lease.state(now);
             view.last_success = lease.last_success();

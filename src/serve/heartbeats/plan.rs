@@ -1,5 +1,6 @@
 //! What every announcement has in common, and the address it names.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +9,8 @@ use tokio::net::{UdpSocket, lookup_host};
 
 use crate::config::EurekaSettings;
 use crate::eureka::{
-    Announcement, Instance, InstanceStatus, NodeMark, RegistryCalls, Schedule, app_name,
+    Announcement, CallError, Consent, Instance, InstanceStatus, NodeMark, RegistryCalls, Removal,
+    Schedule, app_name, take_out,
 };
 use crate::model::{
     InstanceIdPattern, Port, Registration, RegistryUrl, ServiceId, ServiceName, Timestamp,
@@ -66,6 +68,24 @@ impl Plan {
         let secure_port = self.settings.secure_port;
         Announcement { registration, mark, metadata, secure_port, health_path }
             .instance(status, dirty)
+    }
+
+    /// Whether the registry is the one that has these servers.
+    pub(super) fn is_at(&self, servers: &[String]) -> bool {
+        let ours: BTreeSet<&str> = self.settings.urls.iter().map(|url| url.as_str()).collect();
+        ours == servers.iter().map(String::as_str).collect()
+    }
+
+    /// Takes out of the registry what may be somebody else's by now; each of its servers gets as long
+    /// as `bound`.
+    pub(super) async fn take_out(
+        &self,
+        of: &Registration,
+        bound: Duration,
+    ) -> Result<Removal, CallError> {
+        let is_ours = |found: &Instance| self.mark.is_on(found);
+        let key = (of.app.as_str(), of.instance_id.as_str());
+        take_out(self.registry.as_ref(), key, is_ours, Consent::Remove, bound).await
     }
 
     /// What is to be written down for a service.

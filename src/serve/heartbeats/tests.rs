@@ -1,5 +1,7 @@
 //! The driver with a registry made up for it.
 
+mod told;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -30,6 +32,8 @@ struct Made {
     listed: Mutex<BTreeMap<String, Instance>>,
     calls: Mutex<Vec<String>>,
     is_down: AtomicBool,
+    /// Announcements arrive, and their answers do not.
+    is_mute: AtomicBool,
     /// No call is answered while somebody has it for himself.
     gate: RwLock<()>,
 }
@@ -70,7 +74,10 @@ impl RegistryCalls for Made {
             let overridden_status = before.unwrap_or(instance.overridden_status);
             let instance = Instance { overridden_status, ..instance.clone() };
             listed.insert(instance.instance_id.clone(), instance);
-            Ok(answered)
+            match self.is_mute.load(Ordering::SeqCst) {
+                true => Err(CallError::Silent { url: "u".into() }),
+                false => Ok(answered),
+            }
         }
         .boxed()
     }
@@ -96,7 +103,6 @@ impl RegistryCalls for Made {
         &'a self,
         _app: &'a str,
         id: &'a str,
-        _hurry: bool,
     ) -> BoxFuture<'a, Result<Answered, CallError>> {
         async move {
             let answered = self.call("cancel", id).await?;
@@ -116,6 +122,28 @@ impl RegistryCalls for Made {
             Ok(self.listed.lock().unwrap().get(id).cloned())
         }
         .boxed()
+    }
+
+    fn servers(&self) -> Vec<&str> {
+        vec!["u"]
+    }
+
+    fn instance_at<'a>(
+        &'a self,
+        _server: &'a str,
+        app: &'a str,
+        id: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Instance>, CallError>> {
+        self.instance(app, id)
+    }
+
+    fn cancel_at<'a>(
+        &'a self,
+        _server: &'a str,
+        app: &'a str,
+        id: &'a str,
+    ) -> BoxFuture<'a, Result<(), CallError>> {
+        async move { self.cancel(app, id).await.map(drop) }.boxed()
     }
 
     fn application<'a>(&'a self, app: &'a str) -> BoxFuture<'a, Result<Vec<Instance>, CallError>> {
@@ -291,7 +319,7 @@ fn service(id: i64) -> Service {
 async fn a_thousand_services_are_announced_and_all_gone_at_the_stop() {
     let kit = Kit::new().await;
     for id in 1..=1_000 {
-        kit.heartbeats.announce(&service(id));
+        kit.heartbeats.announce(&service(id), false);
     }
     kit.driven(async {
         kit.until("all announced", || kit.made.ids().len() == 1_000).await;
@@ -300,7 +328,7 @@ async fn a_thousand_services_are_announced_and_all_gone_at_the_stop() {
         assert_eq!(kit.made.ids().len(), 0);
         assert_eq!(kit.rows().await.len(), 0);
         // From now on nothing is announced.
-        kit.heartbeats.announce(&service(2_000));
+        kit.heartbeats.announce(&service(2_000), false);
     })
     .await;
     assert_eq!(kit.made.count("register"), 1_000);
@@ -309,7 +337,7 @@ async fn a_thousand_services_are_announced_and_all_gone_at_the_stop() {
 #[tokio::test]
 async fn what_is_under_way_is_awaited_before_the_instance_is_taken_back() {
     let kit = Kit::new().await;
-    kit.heartbeats.announce(&service(1));
+    kit.heartbeats.announce(&service(1), false);
     kit.driven(async {
         kit.until("announced", || kit.made.ids().len() == 1).await;
         let held = kit.made.gate.write().await;
@@ -337,7 +365,7 @@ async fn what_is_under_way_is_awaited_before_the_instance_is_taken_back() {
 #[tokio::test]
 async fn what_cannot_be_taken_back_stays_written_down_until_it_can() {
     let kit = Kit::new().await;
-    kit.heartbeats.announce(&service(1));
+    kit.heartbeats.announce(&service(1), false);
     kit.driven(async {
         kit.until("announced", || kit.made.ids().len() == 1).await;
         kit.made.is_down.store(true, Ordering::SeqCst);
@@ -357,7 +385,7 @@ async fn what_cannot_be_taken_back_stays_written_down_until_it_can() {
 #[tokio::test]
 async fn a_stop_under_a_dead_registry_says_what_is_left_and_keeps_it_written_down() {
     let kit = Kit::new().await;
-    kit.heartbeats.announce(&service(1));
+    kit.heartbeats.announce(&service(1), false);
     kit.driven(async {
         kit.until("announced", || kit.made.ids().len() == 1).await;
         kit.made.is_down.store(true, Ordering::SeqCst);
@@ -371,7 +399,7 @@ async fn a_stop_under_a_dead_registry_says_what_is_left_and_keeps_it_written_dow
 #[tokio::test]
 async fn an_unhealthy_target_makes_the_instance_down_and_a_healthy_one_up_again() {
     let kit = Kit::new().await;
-    kit.heartbeats.announce(&service(1));
+    kit.heartbeats.announce(&service(1), false);
     kit.driven(async {
         kit.until("up", || kit.made.status("s1") == Some(InstanceStatus::Up)).await;
         kit.sick.store(true, Ordering::SeqCst);
@@ -399,7 +427,7 @@ async fn an_instance_of_somebody_else_is_not_taken_over() {
         ..Instance::default()
     };
     kit.made.listed.lock().unwrap().insert("s1".into(), theirs.clone());
-    kit.heartbeats.announce(&service(1));
+    kit.heartbeats.announce(&service(1), false);
     kit.driven(async {
         kit.until("refused", || {
             let reason = kit.heartbeats.view(&service(1)).reason;
@@ -415,7 +443,7 @@ async fn an_instance_of_somebody_else_is_not_taken_over() {
 #[tokio::test]
 async fn a_registry_is_back_only_once_it_answered() {
     let kit = Kit::new().await;
-    kit.heartbeats.announce(&service(1));
+    kit.heartbeats.announce(&service(1), false);
     kit.driven(async {
         kit.until("announced", || kit.made.ids().len() == 1).await;
         kit.made.is_down.store(true, Ordering::SeqCst);
@@ -433,7 +461,7 @@ async fn a_registry_is_back_only_once_it_answered() {
 #[tokio::test]
 async fn what_an_operator_set_is_an_event_once_however_often_it_is_announced() {
     let kit = Kit::new().await;
-    kit.heartbeats.announce(&service(1));
+    kit.heartbeats.announce(&service(1), false);
     kit.driven(async {
         kit.until("announced", || kit.made.status("s1") == Some(InstanceStatus::Up)).await;
         let set = |status| {
@@ -459,7 +487,7 @@ async fn what_an_operator_set_is_an_event_once_however_often_it_is_announced() {
 #[tokio::test]
 async fn without_anybody_to_look_at_health_the_driver_goes_on() {
     let mut kit = Kit::new().await;
-    kit.heartbeats.announce(&service(1));
+    kit.heartbeats.announce(&service(1), false);
     let (health, heard) = (std::mem::take(&mut kit.health), watch::Sender::new(0).subscribe());
     drop(health);
     let drive = kit.heartbeats.drive(&kit.ops, heard, |_| false);

@@ -1,6 +1,7 @@
 //! Leases in a registry: announced, renewed, gone with the server; a registry that fails in every way
 //! never touches the data path.
 
+mod down;
 mod faults;
 mod leaving;
 

@@ -52,6 +52,8 @@ struct Inner {
     held: usize,
     /// `METHOD APP/ID`, in the order of arrival.
     calls: Vec<String>,
+    /// The status of each announcement, in the order of arrival.
+    announced: Vec<String>,
 }
 
 impl FakeEureka {
@@ -117,6 +119,11 @@ impl FakeEureka {
         let mut of = inner.instances.iter().filter(|(key, _)| key.starts_with(&format!("{app}/")));
         let (_, instance) = of.next()?;
         Some(instance.clone())
+    }
+
+    /// The status of each announcement so far, in order.
+    pub fn announced(&self) -> Vec<String> {
+        self.inner().announced.clone()
     }
 
     /// What was asked, in order: `METHOD APP/ID`, lists left out.
@@ -191,6 +198,8 @@ impl Shared {
             ("POST", _) => {
                 let id = id_of(key, body);
                 let document: Value = serde_json::from_slice(body).expect("an instance");
+                let status = document["instance"]["status"].as_str().unwrap_or("?").to_owned();
+                inner.announced.push(status);
                 inner.instances.insert(id, document["instance"].clone());
                 (204, None)
             }

@@ -12,11 +12,11 @@ use crate::host::clock;
 use crate::model::{
     Actor, Counters, Cut, Desired, Event, Fault, GuardianView, HealthView, HeartbeatView,
     InstanceView, KillReport, KillRequest, NewTarget, NodeName, Phase, PortAction, PortRange,
-    ProcessIdentity, ServerState, ServerView, Service, ServiceId, ShutdownProgress, TargetUrl,
-    UpstreamTls,
+    ProcessIdentity, Registration, ServerState, ServerView, Service, ServiceId, ShutdownProgress,
+    TargetUrl, UpstreamTls,
 };
 use crate::ops::context::{DirectFacts, Ops, done};
-use crate::ops::live::{Live, Metrics, StopResult};
+use crate::ops::live::{Announced, Live, Metrics, StopResult};
 use crate::ops::made_up::{MadeUp, OWN_PID, identity, port};
 use crate::store::{
     Acquired, HolderKind, Location, LockHolder, NodeId, NodeRow, OwnerLock, ServiceRow, Store,
@@ -270,6 +270,14 @@ impl Live for MadeUpLive {
     }
 
     fn has_lease(&self, _id: ServiceId) -> bool {
+        false
+    }
+
+    fn announced(&self, _of: &Registration) -> Announced {
+        Announced::Never
+    }
+
+    fn is_draining(&self, _id: ServiceId) -> bool {
         false
     }
 

@@ -41,7 +41,7 @@ impl Kit {
 
     fn put(&mut self, id: i64) -> bool {
         let schedule = Schedule::new(self.now, 30 * SECOND, id.cast_unsigned());
-        self.book.put(wanted(id), schedule, 90 * SECOND, self.now)
+        self.book.put(wanted(id), schedule, 90 * SECOND, false, self.now)
     }
 
     fn begin(&mut self) -> Due {
@@ -51,7 +51,8 @@ impl Kit {
     fn answer(&mut self, call: &Call, answer: Answer) -> Option<Verdict> {
         let failure = (answer != Answer::Done).then(|| text::lease::lease_registry_silent("u"));
         let registry = Some("u".to_owned());
-        let ended = Ended { answer, failure, registry, latency: SECOND, was_sent: true };
+        let told = if answer == Answer::Done { Told::Yes } else { Told::Perhaps };
+        let ended = Ended { answer, failure, registry, latency: SECOND, told };
         self.book.ended(call, &ended, self.now, Timestamp::from_millis(1_000))
     }
 
@@ -179,4 +180,45 @@ fn a_service_is_announced_only_after_the_call_that_takes_its_last_life_out() {
     kit.book.orphans.clear();
     kit.now = kit.book.next_due().expect("another look");
     assert_eq!(kit.begin().prepare[0].wanted.id, ServiceId(1));
+}
+
+#[test]
+fn what_may_stand_in_the_registry_is_no_less_known_for_being_announced_anew() {
+    let mut kit = Kit::new();
+    let reason = text::lease::lease_registry_silent("u");
+    let next = Some(kit.now);
+    kit.book.orphans.push(Orphan { written: written(1), reason, failures: 1, next });
+    // Not wanted any more before it was written down: the row is still the orphan's.
+    assert!(kit.put(1));
+    let due = kit.begin();
+    kit.book.forget(ServiceId(1));
+    assert!(kit.book.prepared(&due.prepare[0], Ok(written(1)), kit.now).is_none());
+    assert_eq!(kit.book.orphans.len(), 1);
+    assert!(kit.put(1));
+    let due = kit.begin();
+    kit.book.prepared(&due.prepare[0], Ok(written(1)), kit.now);
+    assert!(kit.book.orphans.is_empty());
+    let told = kit.book.get(ServiceId(1)).map(|entry| match entry.stage {
+        Stage::Leased { told, .. } => Some(told),
+        _ => None,
+    });
+    assert_eq!(told, Some(Some(Told::Perhaps)));
+}
+
+#[test]
+fn an_orphan_waits_for_the_call_of_its_last_life() {
+    let mut kit = Kit::new();
+    assert!(kit.put(1));
+    let due = kit.begin();
+    kit.book.prepared(&due.prepare[0], Ok(written(1)), kit.now);
+    let due = kit.begin();
+    kit.book.forget(ServiceId(1));
+    let reason = text::lease::lease_registry_silent("u");
+    let next = Some(kit.now);
+    kit.book.orphans.push(Orphan { written: written(1), reason, failures: 1, next });
+    assert!(!kit.book.is_wanted(&due.calls[0]));
+    assert!(kit.book.due_orphans(kit.now).is_empty());
+    assert_eq!(kit.book.next_due(), None);
+    kit.answer(&due.calls[0], Answer::Done);
+    assert_eq!(kit.book.due_orphans(kit.now).len(), 1);
 }

@@ -1,0 +1,100 @@
+//! What the registry was told, or may have been, and what it is told when that is announced anew.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
+use super::{Kit, service};
+use crate::eureka::{Instance, InstanceStatus};
+use crate::model::ServiceId;
+use crate::serve::heartbeats::Stage;
+
+#[tokio::test]
+async fn a_service_that_is_announced_anew_is_never_up_for_a_moment() {
+    let kit = Kit::new().await;
+    kit.heartbeats.set_draining(ServiceId(1), true);
+    kit.heartbeats.announce(&service(1), false);
+    kit.heartbeats.announce(&service(2), true);
+    kit.sick.store(true, Ordering::SeqCst);
+    kit.driven(async {
+        let down = Some(InstanceStatus::Down);
+        kit.until("announced", || kit.made.ids().len() == 2).await;
+        assert_eq!((kit.made.status("s1"), kit.made.status("s2")), (down, down));
+        // The registry was restarted.
+        kit.made.listed.lock().unwrap().clear();
+        kit.until("announced again", || kit.made.ids().len() == 2).await;
+        assert_eq!((kit.made.status("s1"), kit.made.status("s2")), (down, down));
+        kit.heartbeats.withdraw(&[ServiceId(1), ServiceId(2)]).await;
+        kit.heartbeats.announce(&service(1), false);
+        kit.until("announced anew", || !kit.made.ids().is_empty()).await;
+        assert_eq!(kit.made.status("s1"), down);
+        kit.end().await;
+    })
+    .await;
+}
+
+/// Announces a service whose announcement arrives and is not answered, then does `then`.
+async fn announced_without_an_answer(kit: &Kit, then: impl AsyncFnOnce()) {
+    kit.made.is_mute.store(true, Ordering::SeqCst);
+    kit.heartbeats.announce(&service(1), false);
+    kit.driven(async {
+        kit.until("announced", || kit.made.ids().len() == 1).await;
+        kit.until("no answer", || !kit.heartbeats.attention().is_empty()).await;
+        then().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_may_have_been_announced_is_taken_out_at_the_stop() {
+    let kit = Kit::new().await;
+    announced_without_an_answer(&kit, async || assert_eq!(kit.end().await, [])).await;
+    assert!(kit.made.ids().is_empty() && kit.rows().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_may_have_been_announced_stays_written_down_under_a_dead_registry() {
+    let kit = Kit::new().await;
+    announced_without_an_answer(&kit, async || {
+        kit.made.is_down.store(true, Ordering::SeqCst);
+        assert_eq!(kit.end().await.len(), 1);
+    })
+    .await;
+    assert_eq!(kit.rows().await, BTreeSet::from(["s1".to_owned()]));
+}
+
+#[tokio::test]
+async fn what_has_become_somebody_elses_is_left_alone_at_the_stop() {
+    let kit = Kit::new().await;
+    let theirs = Instance { app: "S1".into(), instance_id: "s1".into(), ..Instance::default() };
+    announced_without_an_answer(&kit, async || {
+        kit.made.listed.lock().unwrap().insert("s1".into(), theirs.clone());
+        assert_eq!(kit.end().await, []);
+    })
+    .await;
+    assert_eq!(kit.made.listed.lock().unwrap().get("s1"), Some(&theirs));
+    assert!(kit.rows().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_an_earlier_entry_left_is_not_forgotten_with_one_that_was_never_told() {
+    let kit = Kit::new().await;
+    kit.heartbeats.announce(&service(1), false);
+    kit.driven(async {
+        kit.until("announced", || kit.made.ids().len() == 1).await;
+        kit.made.is_down.store(true, Ordering::SeqCst);
+        kit.heartbeats.withdraw(&[ServiceId(1)]).await;
+        kit.heartbeats.announce(&service(1), false);
+        kit.until("written down anew", || {
+            let book = kit.heartbeats.book();
+            let entry = book.get(ServiceId(1));
+            entry.is_some_and(|entry| matches!(entry.stage, Stage::Leased { .. }))
+        })
+        .await;
+        kit.heartbeats.withdraw(&[ServiceId(1)]).await;
+        assert_eq!(kit.rows().await.len(), 1);
+        kit.made.is_down.store(false, Ordering::SeqCst);
+        kit.until("taken back", || kit.made.ids().is_empty()).await;
+        kit.end().await;
+    })
+    .await;
+}
