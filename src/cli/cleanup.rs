@@ -20,7 +20,7 @@ use crate::text::{self, Message};
 /// Between two looks at a server that comes or goes, or a lock that somebody has for a moment.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How long the lock of a server that was ended may take to be free.
+/// How long the lock of a server that has ended may take to be free.
 const LAST_BREATH: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(
@@ -80,7 +80,8 @@ impl Cleanup<'_> {
                             Examined::Answers(_) | Examined::Changed => {
                                 // The examination was not a wait for it to come or go.
                                 if !was_examined {
-                                    let patience = self.context.settings.timeout.max(LOOK);
+                                    // If it died, its guardian has the lock for its work.
+                                    let patience = self.context.settings.timeout.max(LAST_BREATH);
                                     deadline = deadline.max(Instant::now() + patience);
                                     was_examined = true;
                                 }

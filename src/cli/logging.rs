@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
@@ -16,17 +16,21 @@ use crate::text;
 /// Daily files kept.
 const FILES_KEPT: usize = 14;
 
+/// Lines that wait for their thread. Room for all of them is taken at the start, 32 bytes each: the
+/// library's own 128,000 would be a third of what a server needs.
+const LINES_WAITING: usize = 8_192;
+
 /// Begins logging for the life of the process. Lines are written by a thread of their own, and
 /// dropped rather than waited for when whoever reads them doesn't: a stuck pipe must not stop
 /// traffic. Dropping the guard writes what is left.
 pub(super) fn start(settings: &LogSettings, output: &Output) -> Result<WorkerGuard, Fault> {
     let (writer, guard, ansi) = match &settings.file {
         Some(path) => {
-            let (writer, guard) = tracing_appender::non_blocking(file(path)?);
+            let (writer, guard) = in_background(file(path)?);
             (writer, guard, false)
         }
         None => {
-            let (writer, guard) = tracing_appender::non_blocking(output.live().writer());
+            let (writer, guard) = in_background(output.live().writer());
             (writer, guard, output.style().error_color)
         }
     };
@@ -36,9 +40,13 @@ pub(super) fn start(settings: &LogSettings, output: &Output) -> Result<WorkerGua
 
 /// The same for a process without a terminal: in the file, if there is one that can be had.
 pub(super) fn start_in_file(settings: &LogSettings) -> Option<WorkerGuard> {
-    let (writer, guard) = tracing_appender::non_blocking(file(settings.file.as_deref()?).ok()?);
+    let (writer, guard) = in_background(file(settings.file.as_deref()?).ok()?);
     subscribe(settings, writer, false);
     Some(guard)
+}
+
+fn in_background(to: impl io::Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default().buffered_lines_limit(LINES_WAITING).finish(to)
 }
 
 fn subscribe(settings: &LogSettings, writer: NonBlocking, ansi: bool) {

@@ -9,6 +9,7 @@ use super::exit::ExitCode;
 use super::logging;
 use super::render::{Output, ShutdownLines};
 use crate::config::{OutputFormat, Settings};
+use crate::host;
 use crate::lifecycle::{Stop, StopCause, listen_for_stop_signals, log_panics};
 use crate::model::{Fault, FaultKind, ShutdownProgress, ShutdownStep, StepState};
 use crate::serve::{CONTROL, DemoPlan, Guarded, Observer, ReadyView, prepare};
@@ -43,6 +44,8 @@ pub(super) fn run(
         (None, false) => Guarded::ByNobody,
     };
     log_panics();
+    // One for each thread of the data plane, and one for all the others.
+    host::share_heaps(u16::try_from(settings.serve.workers.saturating_add(1)).unwrap_or(u16::MAX));
     let _log = logging::start(&settings.serve.log, output)?;
     let (sender, signs) = mpsc::channel();
     let observer = Arc::new(Forward(Mutex::new(sender)));

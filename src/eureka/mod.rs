@@ -17,12 +17,13 @@ mod server;
 mod wire;
 
 pub use lease::{
-    Announcement, Answer, Answered, CALL, CallError, ClientError, Consent, HttpRegistries, Lease,
-    NodeMark, Registries, RegistryCalls, Removal, Schedule, Step, Verdict, app_name, take_out,
+    Announcement, Answer, Answered, CALL, CallError, ClientError, Consent, Extent, HttpRegistries,
+    Lease, NodeMark, Registries, RegistryCalls, Removal, Schedule, Step, Verdict, app_name,
+    take_out,
 };
 pub use registry::{Registry, RegistryCounts, RegistrySettings};
 pub use server::{Node, Users, router};
 pub use wire::{
     Action, Application, Applications, DataCenter, DataCenterName, Document, Format, Instance,
-    InstanceStatus, LeaseInfo, PortEntry, WireError,
+    InstanceStatus, LeaseInfo, Listed, PortEntry, Roll, WireError,
 };

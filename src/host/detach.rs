@@ -1,8 +1,8 @@
 //! A process that stays when the one that started it goes: nothing of that one's in its hands, no
 //! terminal, no directory.
 //!
-//! The one place of this program outside the calls of Windows that needs unsafe code: a descriptor
-//! that was inherited belongs to nobody, so it can only be closed by its number.
+//! It needs unsafe code: a descriptor that was inherited belongs to nobody, so it can only be closed
+//! by its number.
 
 use std::io;
 

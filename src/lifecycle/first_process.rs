@@ -6,7 +6,7 @@ use std::io;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
 use rustix::termios::{isatty, tcsetpgrp};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 
 use super::SignalError;
@@ -87,11 +87,17 @@ fn pid_of(number: u32) -> io::Result<Pid> {
     pid.ok_or_else(|| Errno::SRCH.into())
 }
 
-/// Waits for everybody who has ended; how `child` did, if it was among them.
+/// Waits for everybody who has ended; how `child` did, if it was among them. One that was stopped by
+/// the keys of a terminal goes on: there is no shell here that could let it.
 fn reap(child: Pid) -> io::Result<Option<ChildEnd>> {
     let mut found = None;
     loop {
-        match wait(WaitOptions::NOHANG) {
+        match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+            Ok(Some((pid, status)))
+                if pid == child && status.stopping_signal() == Some(SIGTSTP) =>
+            {
+                kill_process(child, Signal::CONT).ok();
+            }
             Ok(Some((pid, status))) if pid == child => found = end(status).or(found),
             Ok(Some(_)) | Err(Errno::INTR) => {}
             Ok(None) => return Ok(found),

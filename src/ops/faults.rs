@@ -2,6 +2,7 @@
 //! says what happened, to what, and what to do.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ fn store_sentence(error: &StoreError) -> (FaultKind, Message) {
         }
         StoreError::ReadOnly { path } => (Denied, text::ops::database_read_only(shown(path))),
         StoreError::DiskFull { .. } => (Internal, text::ops::database_full()),
+        StoreError::Moved { path } => (Internal, text::ops::database_moved(shown(path))),
         StoreError::Busy { .. } => (Unavailable, text::ops::database_busy()),
         StoreError::SchemaNewer { found, known } => {
             (Precondition, text::ops::database_newer(found, known))
@@ -148,7 +150,16 @@ pub fn token_file_fault(error: &TokenFileError) -> Fault {
         }
         TokenFileError::Unwritable { path, .. } => text::access::token_unwritable(path.display()),
     };
-    Fault::caused(Usage, message, error)
+    let kind = match error {
+        // Nothing that the caller chose is wrong.
+        TokenFileError::Unwritable { source, .. }
+            if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+        {
+            Internal
+        }
+        _ => Usage,
+    };
+    Fault::caused(kind, message, error)
 }
 
 /// What could be learnt about who listens on a port.

@@ -70,6 +70,9 @@ fn is_left(server: &ServerView, service: &ServiceView) -> bool {
 fn unwritable(store: &Store) -> Option<Message> {
     Some(match store.trouble()? {
         WriteTrouble::Full => text::ops::attention_database_full(),
+        WriteTrouble::Moved => {
+            text::ops::attention_database_moved(store.location().path().display())
+        }
         WriteTrouble::Other(reason) => text::ops::attention_database_unwritable(reason),
     })
 }

@@ -10,6 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, Transaction};
 
 use super::file_system::{create_file, is_readable, is_writable, private_file};
+use super::place::Place;
 use super::trouble::Trouble;
 use super::{Location, OwnerLock, StoreError, schema};
 
@@ -19,6 +20,12 @@ const POOL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Rows that SQLite's thread may be ahead of us: one change of threads for many of them.
 const ROW_BUFFER: usize = 1024;
+
+/// Page cache of a connection that reads, and of the one that writes, in the words of SQLite: negative
+/// are KiB. Its own default is 2 MiB for each, which fill up over hours as events come and go; the
+/// kernel caches the file anyway.
+const READ_CACHE: &str = "-64";
+const WRITE_CACHE: &str = "-256";
 
 /// Readers at the same time; more wait their turn.
 const READERS: u32 = 4;
@@ -31,6 +38,8 @@ pub struct Store {
     /// `None` where it was opened for reading.
     writer: Option<SqlitePool>,
     reader: SqlitePool,
+    /// The file that is written to; `None` where it cannot be told.
+    place: Option<Place>,
     pub(super) trouble: Trouble,
 }
 
@@ -130,8 +139,8 @@ impl Store {
         drop(connection);
         let trouble = Trouble::default();
         let writer = writer.map(|options| pool(options, 1, trouble.clone()));
-        let location = location.clone();
-        Ok(Self { location, uuid, writer, reader, trouble })
+        let (location, place) = (location.clone(), Place::of(path));
+        Ok(Self { location, uuid, writer, reader, place, trouble })
     }
 
     /// The UUID of the database.
@@ -162,11 +171,26 @@ impl Store {
         }
     }
 
+    /// Whether the file that is open still is the database that everybody else finds.
+    ///
+    /// # Errors
+    /// `Moved`.
+    pub(super) fn check_place(&self) -> Result<(), StoreError> {
+        let path = self.location.path();
+        if !self.place.is_some_and(|place| place.is_left(path)) {
+            return Ok(());
+        }
+        let error = StoreError::Moved { path: path.to_owned() };
+        self.trouble.note(&error);
+        Err(error)
+    }
+
     /// A transaction that no other writer can come before.
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         let Some(writer) = &self.writer else {
             return Err(StoreError::OpenedForReading { path: self.location.path().to_owned() });
         };
+        self.check_place()?;
         writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| self.unwritten("begin to write", e))
     }
 
@@ -230,15 +254,19 @@ fn options(path: &Path) -> SqliteConnectOptions {
 
 fn write_options(path: &Path) -> SqliteConnectOptions {
     // A statement that writes many rows keeps notes of how to undo it; no file is made for them.
-    options(path).synchronous(SqliteSynchronous::Full).pragma("temp_store", "MEMORY")
+    options(path)
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("temp_store", "MEMORY")
+        .pragma("cache_size", WRITE_CACHE)
 }
 
 /// Whoever may write opens for writing even to read, and forbids it to itself: only then does
 /// SQLite remove the files beside the database when the last one closes it.
 fn read_options(path: &Path) -> SqliteConnectOptions {
+    let options = options(path).pragma("cache_size", READ_CACHE);
     match is_writable(path) && path.parent().is_some_and(is_writable) {
-        true => options(path).pragma("query_only", "ON"),
-        false => options(path).read_only(true),
+        true => options.pragma("query_only", "ON"),
+        false => options.read_only(true),
     }
 }
 

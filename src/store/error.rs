@@ -90,6 +90,12 @@ pub enum StoreError {
         /// The path.
         path: PathBuf,
     },
+    /// The file was removed or replaced while it was open: what were written now would be lost.
+    #[error("{} was removed or replaced", path.display())]
+    Moved {
+        /// The path.
+        path: PathBuf,
+    },
     /// No space left.
     #[error("no space left to write {}", path.display())]
     DiskFull {

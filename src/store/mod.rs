@@ -17,6 +17,7 @@ mod location;
 mod lock_file;
 mod nodes;
 mod owner;
+mod place;
 mod reason;
 mod registration;
 mod registrations;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{Row, SqlSafeStr, SqliteConnection};
+use sqlx::{Connection, Row, SqlSafeStr, SqliteConnection};
 
 use super::StoreError;
 
@@ -59,7 +59,8 @@ pub(super) fn check(found: i64) -> Result<(), StoreError> {
     }
 }
 
-/// Brings the schema up to date. For the holder of the owner's lock.
+/// Brings the schema up to date, all of it or nothing of it: a kill in the middle leaves the database
+/// as it was. For the holder of the owner's lock.
 pub(super) async fn migrate(
     connection: &mut SqliteConnection,
     path: &Path,
@@ -74,13 +75,14 @@ pub(super) async fn migrate(
         Migration::new(*version, description, kind, sql.into_sql_str(), false)
     });
     let migrator = Migrator::with_migrations(migrations.collect());
-    migrator.run_direct(None, connection, false).await.map_err(|error| match error {
+    let failed = |error| StoreError::sql("migrate the schema", path, error);
+    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    migrator.run_direct(None, &mut *tx, false).await.map_err(|error| match error {
         sqlx::migrate::MigrateError::Execute(error)
-        | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => {
-            StoreError::sql("migrate the schema", path, error)
-        }
+        | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => failed(error),
         source => StoreError::Migration { path: path.to_owned(), source },
-    })
+    })?;
+    tx.commit().await.map_err(failed)
 }
 
 /// The UUID, made with the schema and never changed.

@@ -17,6 +17,8 @@ const LITTLE_ROOM: u64 = 1024 * 1024;
 pub enum WriteTrouble {
     /// No room is left on its disk.
     Full,
+    /// Its file was removed or replaced.
+    Moved,
     /// Another reason, in technical English.
     Other(String),
 }
@@ -33,6 +35,7 @@ impl Trouble {
     pub(super) fn note(&self, error: &StoreError) {
         let trouble = match error {
             StoreError::DiskFull { .. } => WriteTrouble::Full,
+            StoreError::Moved { .. } => WriteTrouble::Moved,
             StoreError::ReadOnly { .. }
             | StoreError::Permission { .. }
             | StoreError::Corrupt { .. }
@@ -101,6 +104,7 @@ impl Store {
     /// # Errors
     /// As [`Store::check_writable`].
     pub async fn watch_writable(&self) -> Result<(), StoreError> {
+        self.check_place()?;
         let path = self.location().path();
         let room = room(path).unwrap_or(u64::MAX);
         if room < NO_ROOM {

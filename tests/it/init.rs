@@ -94,6 +94,34 @@ fn a_server_that_is_killed_in_a_container_is_cleaned_up_after_and_orphans_are_wa
 
 #[test]
 #[ignore = "needs root, to make a pid namespace"]
+fn a_server_that_the_keys_of_a_terminal_stop_goes_on_but_one_that_was_stopped_on_purpose_does_not()
+{
+    let (pmctl, upstream, port) = (Pmctl::new(), Upstream::saying("hello"), free_port());
+    pmctl.add("web", port, &upstream.url());
+    let mut server = Server::spawn(&pmctl, CONTAINER, &[]);
+    server.wait_ready();
+    let (first, child) = processes(&server);
+    let stands = || {
+        let pid = child.as_raw_nonzero();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+        status.lines().any(|line| line.starts_with("State:") && line.contains("stopped"))
+    };
+    kill_process(child, Signal::TSTP).expect("a signal");
+    assert_eq!(Wire::to(port).get("/").text(), "hello");
+    wait_until(
+        "a server that goes on",
+        || if stands() { Err("stopped".to_owned()) } else { Ok(()) },
+    );
+    kill_process(child, Signal::STOP).expect("a signal");
+    wait_until("a stopped server", || if stands() { Ok(()) } else { Err("goes on".to_owned()) });
+    kill_process(child, Signal::CONT).expect("a signal");
+    assert_eq!(Wire::to(port).get("/").text(), "hello");
+    kill_process(first, Signal::TERM).expect("a signal");
+    assert_eq!(server.wait_exit(), 0, "{server}");
+}
+
+#[test]
+#[ignore = "needs root, to make a pid namespace"]
 fn without_a_guardian_the_first_process_is_the_server() {
     let pmctl = Pmctl::new();
     let mut server = Server::spawn(&pmctl, CONTAINER, &["--no-guardian"]);

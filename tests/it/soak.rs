@@ -53,12 +53,6 @@ fn visit(to: SocketAddr, end: &AtomicBool, answered: &AtomicU64) {
 fn a_server_that_is_used_for_long_needs_no_more_descriptors_and_no_more_memory() {
     let seconds = std::env::var("PMCTL_TEST_SOAK_SECONDS").ok().and_then(|s| s.parse().ok());
     let whole = Duration::from_secs(seconds.unwrap_or(120));
-    // What a registry lists as changed of late grows for three minutes, and the memory for it: whether that
-    // is all is open, so guests are announced only where it is asked for.
-    let announced: &[&str] = match std::env::var_os("PMCTL_TEST_SOAK_ANNOUNCED") {
-        Some(_) => &[],
-        None => &["--no-register"],
-    };
     let pmctl = Pmctl::new();
     let registry = Registry::start(&pmctl, &[]);
     pmctl.write_config(&format!(
@@ -88,7 +82,7 @@ fn a_server_that_is_used_for_long_needs_no_more_descriptors_and_no_more_memory()
         let guest = format!("guest-{turn}");
         let target = format!("main={}", blue.url());
         let add = ["service", "add", &guest, "--port", "auto", "--bind", "127.0.0.1"];
-        pmctl.ok(&[&add[..], &["--target", &target], announced].concat());
+        pmctl.ok(&[&add[..], &["--target", &target]].concat());
         let color = if turn.is_multiple_of(2) { "green" } else { "main" };
         pmctl.ok(&["service", "switch", &format!("web-{}", turn % 4), color]);
         pmctl.ok(&["service", "remove", &guest]);

@@ -305,3 +305,23 @@ fn a_database_that_was_removed_proves_nothing() {
     assert_eq!(receipt["code"], "verify-unproved", "{receipt:#}");
     assert!(receipt.to_string().contains("there is no database at"), "{receipt:#}");
 }
+
+#[test]
+fn a_database_that_is_moved_away_takes_no_change_until_it_is_back() {
+    let kit = Kit::new();
+    let server = kit.serve_announced();
+    let (database, aside) = (kit.pmctl.database(), kit.pmctl.dir().join("aside.db"));
+    std::fs::rename(&database, &aside).expect("a move");
+    let refused = kit.pmctl.fails_json(1, &["service", "stop", "--all"]);
+    assert_eq!(refused["code"], "database-moved", "{refused:#}");
+    let attention = || server.json("/api/status")["attention"].to_string();
+    assert!(attention().contains("removed or replaced"), "{}", attention());
+    std::fs::rename(&aside, &database).expect("a move");
+    kit.pmctl.ok(&["service", "stop", "--all"]);
+    wait_until("nothing that needs attention", || match attention() {
+        said if said.contains("removed or replaced") => Err(said),
+        _ => Ok(()),
+    });
+    server.stop();
+    kit.pmctl.ok(&["verify"]);
+}

@@ -20,6 +20,9 @@ pub(in crate::cli) const PATIENCE: Duration = Duration::from_secs(5);
 /// has the longest time to give one.
 const SECOND: Duration = Duration::from_millis(4_500);
 const THIRD: Duration = Duration::from_secs(8);
+
+/// Between two looks whether it still holds the lock: one that dies meanwhile is not waited for.
+const LOOK: Duration = Duration::from_millis(100);
 pub(in crate::cli) const VERDICT: Duration = Duration::from_secs(12);
 
 /// What became of the questions.
@@ -49,7 +52,12 @@ impl Reach<'_> {
             self.connect(url, ends.saturating_duration_since(Instant::now())).await
         };
         let mut questions: FuturesUnordered<_> = [SECOND, THIRD].into_iter().map(ask).collect();
-        while let Some(answer) = questions.next().await {
+        loop {
+            let answer = tokio::select! {
+                () = self.left(holder) => return Ok(Examined::Changed),
+                answer = questions.next() => answer,
+            };
+            let Some(answer) = answer else { break };
             match answer {
                 Ok(client) => {
                     let owner = Owner::Held(Some(holder.clone()));
@@ -74,16 +82,11 @@ impl Reach<'_> {
                 ) => {}
             }
         }
-        tokio::time::sleep_until(ends.into()).await;
-        let is_same = match self.owner()? {
-            Owner::Held(Some(now)) => {
-                now.identity == holder.identity
-                    && now.kind == HolderKind::Serve
-                    && now.phase == Some(Phase::Ready)
-            }
-            Owner::Held(None) | Owner::Free => false,
-        };
-        if !is_same || !host::is_alive(&holder.identity) {
+        tokio::select! {
+            () = self.left(holder) => return Ok(Examined::Changed),
+            () = tokio::time::sleep_until(ends.into()) => {}
+        }
+        if !self.is_same(holder)? {
             return Ok(Examined::Changed);
         }
         Ok(Examined::Hung(HungServer {
@@ -91,5 +94,22 @@ impl Reach<'_> {
             silent_for: since.elapsed(),
             shutdown_timeout: holder.shutdown_timeout,
         }))
+    }
+
+    /// Ends once `holder` is not the ready owner of the database any more.
+    async fn left(&self, holder: &LockHolder) {
+        // What cannot be read now is read, and told, at the end of the examination.
+        while self.is_same(holder).unwrap_or(true) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Whether the database is still owned by `holder`, which lives and says that it is ready.
+    fn is_same(&self, holder: &LockHolder) -> Result<bool, Fault> {
+        let Owner::Held(Some(now)) = self.owner()? else { return Ok(false) };
+        Ok(now.identity == holder.identity
+            && now.kind == HolderKind::Serve
+            && now.phase == Some(Phase::Ready)
+            && host::is_alive(&holder.identity))
     }
 }

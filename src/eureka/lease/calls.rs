@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::eureka::{Applications, Instance, InstanceStatus};
+use crate::eureka::{Applications, Instance, InstanceStatus, Roll};
 use crate::text::{self, Message};
 
 /// Who answered.
@@ -101,6 +101,16 @@ impl CallError {
     }
 }
 
+/// How much of a registry's list is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Everything.
+    Whole,
+    /// What changed of late: three minutes, for a server of Netflix
+    /// (`EurekaServerConfig.getRetentionTimeInMSInDeltaQueue`).
+    Changes,
+}
+
 /// The calls, each bounded by its implementation in time and size. Several servers of a registry are
 /// one registry here.
 pub trait RegistryCalls: Send + Sync {
@@ -158,8 +168,9 @@ pub trait RegistryCalls: Send + Sync {
     /// Everything the registry lists, and who said so.
     fn applications(&self) -> BoxFuture<'_, Result<(Applications, Answered), CallError>>;
 
-    /// What changed of late.
-    fn delta(&self) -> BoxFuture<'_, Result<Applications, CallError>>;
+    /// Who the registry lists, or whose entry changed of late; read as it comes in, however long the
+    /// list is.
+    fn roll(&self, extent: Extent) -> BoxFuture<'_, Result<Roll, CallError>>;
 }
 
 /// The registries there are for whoever looks after what a dead node left.

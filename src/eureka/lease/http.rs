@@ -4,7 +4,6 @@
 //! are JSON. A redirection is not followed: a registry sends none, a proxy in front of it might, and
 //! with it our credentials.
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,17 +16,16 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use rustls::RootCertStore;
 
+use super::reading::{body, malformed, pieces, unreachable};
 use super::server::Server;
 use super::trust::{ClientError, Trusted, client, is_secure, trusted};
-use super::{Answered, CallError, Registries, RegistryCalls};
-use crate::eureka::{Application, Applications, Document, Format, Instance, InstanceStatus};
+use super::{Answered, CallError, Extent, Registries, RegistryCalls};
+use crate::eureka::wire::RollReader;
+use crate::eureka::{Application, Applications, Document, Format, Instance, InstanceStatus, Roll};
 use crate::model::RegistryUrl;
 
 /// Bound of one call of one server, where nobody asks for another.
 pub const CALL: Duration = Duration::from_secs(5);
-
-/// Most bytes of an answer.
-const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// Servers asked by one call.
 const MOST_TRIES: usize = 3;
@@ -279,15 +277,6 @@ impl HttpRegistry {
         let (_, answered) = self.ask(ask, async |_: &Server, _| Ok(())).await?;
         Ok(answered)
     }
-
-    async fn list(&self, path: &[&str]) -> Result<(Applications, Answered), CallError> {
-        let ask = Ask::new(Method::GET, path);
-        self.ask(ask, async |server: &Server, response| {
-            let body = body(server, response).await?;
-            Applications::decode(Format::Json, &body).map_err(|error| malformed(server, &error))
-        })
-        .await
-    }
 }
 
 impl RegistryCalls for HttpRegistry {
@@ -432,44 +421,41 @@ impl RegistryCalls for HttpRegistry {
     }
 
     fn applications(&self) -> BoxFuture<'_, Result<(Applications, Answered), CallError>> {
-        self.list(&["apps"]).boxed()
-    }
-
-    fn delta(&self) -> BoxFuture<'_, Result<Applications, CallError>> {
-        async { Ok(self.list(&["apps", "delta"]).await?.0) }.boxed()
-    }
-}
-
-async fn body(server: &Server, mut response: Response) -> Result<Vec<u8>, CallError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|e| unreachable(server, &e))? {
-        if body.len() + chunk.len() > MOST_BYTES {
-            let reason = format!("it is larger than {MOST_BYTES} bytes");
-            return Err(CallError::Malformed { url: server.url.clone(), reason });
+        async {
+            let read = async |server: &Server, response| {
+                let body = body(server, response).await?;
+                Applications::decode(Format::Json, &body).map_err(|error| malformed(server, &error))
+            };
+            self.ask(Ask::new(Method::GET, &["apps"]), read).await
         }
-        body.extend_from_slice(&chunk);
+        .boxed()
     }
-    Ok(body)
-}
 
-fn unreachable(server: &Server, error: &reqwest::Error) -> CallError {
-    let url = server.url.clone();
-    if error.is_timeout() {
-        return CallError::Silent { url };
+    fn roll(&self, extent: Extent) -> BoxFuture<'_, Result<Roll, CallError>> {
+        async move {
+            let path: &[&str] = match extent {
+                Extent::Whole => &["apps"],
+                Extent::Changes => &["apps", "delta"],
+            };
+            let read = async |server: &Server, response| {
+                let mut reader = RollReader::default();
+                let mut refused = None;
+                pieces(server, response, |piece| match reader.feed(piece) {
+                    Ok(()) => true,
+                    Err(error) => {
+                        refused = Some(error);
+                        false
+                    }
+                })
+                .await?;
+                let roll = match refused {
+                    None => reader.end(),
+                    Some(error) => Err(error),
+                };
+                roll.map_err(|error| malformed(server, &error))
+            };
+            Ok(self.ask(Ask::new(Method::GET, path), read).await?.0)
+        }
+        .boxed()
     }
-    // The deepest cause says what happened; those above it repeat the URL.
-    let mut cause: &dyn Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    let reason = cause.to_string();
-    match error.is_connect() {
-        true => CallError::Unreachable { url, reason },
-        false => CallError::Lost { url, reason },
-    }
-}
-
-fn malformed(server: &Server, error: &dyn Error) -> CallError {
-    let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-    CallError::Malformed { url: server.url.clone(), reason }
 }

@@ -4,20 +4,21 @@
 //! a lease, the calls a registry must offer, and those calls over HTTP (`http`). Does not belong
 //! here: tasks, clocks, rows.
 //!
-//! Ground rules: everything but `http`, `server` and `trust` is a function of what comes in; the moment comes in. Renewals run by the
+//! Ground rules: everything but `http`, `reading`, `server` and `trust` is a function of what comes in; the moment comes in. Renewals run by the
 //! monotonic clock, so that setting the wall clock neither stops nor hurries them.
 
 mod announcement;
 mod calls;
 mod http;
 mod machine;
+mod reading;
 mod removal;
 mod schedule;
 mod server;
 mod trust;
 
 pub use announcement::{Announcement, NodeMark, app_name};
-pub use calls::{Answered, CallError, Registries, RegistryCalls};
+pub use calls::{Answered, CallError, Extent, Registries, RegistryCalls};
 pub use http::{CALL, HttpRegistries};
 pub use machine::{Answer, Lease, Step, Verdict};
 pub use removal::{Consent, Removal, take_out};

@@ -11,6 +11,7 @@ mod json;
 mod names;
 mod nouns;
 mod read;
+mod roll;
 mod xml;
 
 #[cfg(test)]
@@ -20,6 +21,8 @@ pub use nouns::{
     Action, Application, Applications, DataCenter, DataCenterName, Instance, InstanceStatus,
     LeaseInfo, PortEntry,
 };
+pub(super) use roll::RollReader;
+pub use roll::{Listed, Roll};
 
 /// How a document is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

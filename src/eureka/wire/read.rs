@@ -73,25 +73,23 @@ fn wrong(field: &str, expected: &'static str) -> WireError {
     WireError::Field { field: field.to_owned(), expected }
 }
 
-pub(super) fn applications(fields: &Map<String, Value>) -> Result<Applications, WireError> {
+/// What everything that a registry has comes to; empty where a list does not say.
+pub(super) fn hash_code(fields: &Map<String, Value>) -> Result<String, WireError> {
+    let read = Fields(fields);
     // XML names are read without the escapes that JSON keeps.
-    let either = |one: &str, other: &str| fields.get(one).or_else(|| fields.get(other)).cloned();
-    let version = Map::from_iter([(
-        "version".to_owned(),
-        either("versions__delta", "versions_delta").unwrap_or_default(),
-    )]);
-    let hash = either("apps__hashcode", "apps_hashcode").unwrap_or_default();
-    let hash = Map::from_iter([("hash".to_owned(), hash)]);
+    let hash = read.text("apps__hashcode")?.or(read.text("apps_hashcode")?);
+    Ok(hash.unwrap_or_default())
+}
+
+pub(super) fn applications(fields: &Map<String, Value>) -> Result<Applications, WireError> {
+    let known = Fields(fields);
+    let version = known.integer("versions__delta")?.or(known.integer("versions_delta")?);
     let read = list(fields.get("application"))
         .into_iter()
         .map(|value| application(&*map(value).ok_or_else(|| wrong("application", "an object"))?));
     // One that cannot be read says nothing about the others.
     let applications = read.filter_map(Result::ok).collect();
-    Ok(Applications {
-        version: Fields(&version).integer("version")?.unwrap_or(-1),
-        hash_code: Fields(&hash).text("hash")?.unwrap_or_default(),
-        applications,
-    })
+    Ok(Applications { version: version.unwrap_or(-1), hash_code: hash_code(fields)?, applications })
 }
 
 pub(super) fn application(fields: &Map<String, Value>) -> Result<Application, WireError> {

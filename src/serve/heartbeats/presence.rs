@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Heartbeats;
 use super::book::Stage;
 use super::driver::event;
-use crate::eureka::{Action, Applications, CallError, Instance, InstanceStatus};
+use crate::eureka::{Action, CallError, Extent, InstanceStatus, Listed, Roll};
 use crate::model::{EventAction, Outcome};
 use crate::text;
 
@@ -22,18 +22,18 @@ pub(super) struct Presence {
 }
 
 impl Presence {
-    fn replace(&mut self, all: &Applications) {
-        self.listed = all.instances().map(|instance| (key(instance), shown(instance))).collect();
+    fn replace(&mut self, all: Roll) {
+        self.listed = all.listed.into_iter().map(entry).collect();
         self.is_whole = true;
     }
 
     /// Applies what changed; whether the outcome is what the registry says it has.
-    fn apply(&mut self, delta: &Applications) -> bool {
-        for instance in delta.instances() {
-            match instance.action {
-                Some(Action::Deleted) => drop(self.listed.remove(&key(instance))),
+    fn apply(&mut self, delta: Roll) -> bool {
+        for one in delta.listed {
+            match one.action {
+                Some(Action::Deleted) => drop(self.listed.remove(&(one.app, one.id))),
                 Some(Action::Added | Action::Modified) | None => {
-                    self.listed.insert(key(instance), shown(instance));
+                    self.listed.extend([entry(one)]);
                 }
             }
         }
@@ -47,12 +47,8 @@ impl Presence {
     }
 }
 
-fn key(instance: &Instance) -> (String, String) {
-    (instance.app.clone(), instance.id().to_owned())
-}
-
-fn shown(instance: &Instance) -> (InstanceStatus, InstanceStatus) {
-    (instance.status, instance.overridden_status)
+fn entry(one: Listed) -> ((String, String), (InstanceStatus, InstanceStatus)) {
+    ((one.app, one.id), (one.status, one.overridden_status))
 }
 
 impl Heartbeats {
@@ -66,9 +62,12 @@ impl Heartbeats {
         let mut presence = self.presence.lock().await;
         let fetched: Result<(), CallError> = async {
             if presence.is_whole {
-                match plan.registry.delta().await {
-                    Ok(delta) if presence.apply(&delta) => return Ok(()),
-                    Ok(_) => {}
+                match plan.registry.roll(Extent::Changes).await {
+                    Ok(delta) => {
+                        if presence.apply(delta) {
+                            return Ok(());
+                        }
+                    }
                     Err(error @ (CallError::Unreachable { .. } | CallError::Silent { .. })) => {
                         return Err(error);
                     }
@@ -76,7 +75,7 @@ impl Heartbeats {
                     Err(error) => tracing::debug!(%error, "no delta"),
                 }
             }
-            presence.replace(&plan.registry.applications().await?.0);
+            presence.replace(plan.registry.roll(Extent::Whole).await?);
             Ok(())
         }
         .await;
@@ -144,30 +143,27 @@ impl Heartbeats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eureka::Application;
 
-    fn list(hash: &str, instances: &[(&str, InstanceStatus, Option<Action>)]) -> Applications {
-        let instance = |(id, status, action): &(&str, InstanceStatus, Option<Action>)| Instance {
+    fn list(hash: &str, instances: &[(&str, InstanceStatus, Option<Action>)]) -> Roll {
+        let listed = |(id, status, action): &(&str, InstanceStatus, Option<Action>)| Listed {
             app: "A".into(),
-            instance_id: (*id).to_owned(),
+            id: (*id).to_owned(),
             status: *status,
+            overridden_status: InstanceStatus::Unknown,
             action: *action,
-            ..Instance::default()
         };
-        let instances = instances.iter().map(instance).collect();
-        let applications = vec![Application { name: "A".into(), instances }];
-        Applications { version: 1, hash_code: hash.to_owned(), applications }
+        Roll { hash_code: hash.to_owned(), listed: instances.iter().map(listed).collect() }
     }
 
     #[test]
     fn a_delta_whose_hash_does_not_come_out_asks_for_everything() {
         let (up, down) = (InstanceStatus::Up, InstanceStatus::Down);
         let mut presence = Presence::default();
-        presence.replace(&list("UP_2_", &[("1", up, None), ("2", up, None)]));
+        presence.replace(list("UP_2_", &[("1", up, None), ("2", up, None)]));
         let changes = [("2", down, Some(Action::Modified)), ("3", up, Some(Action::Added))];
-        assert!(presence.apply(&list("DOWN_1_UP_2_", &changes)));
-        assert!(presence.apply(&list("UP_2_", &[("2", down, Some(Action::Deleted))])));
-        assert!(!presence.apply(&list("UP_5_", &[])));
+        assert!(presence.apply(list("DOWN_1_UP_2_", &changes)));
+        assert!(presence.apply(list("UP_2_", &[("2", down, Some(Action::Deleted))])));
+        assert!(!presence.apply(list("UP_5_", &[])));
         assert!(!presence.is_whole);
     }
 }

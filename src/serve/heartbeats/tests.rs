@@ -14,7 +14,8 @@ use tokio::sync::{RwLock, watch};
 use super::*;
 use crate::config::EurekaSettings;
 use crate::eureka::{
-    Answered, Application, Applications, CallError, Instance, NodeMark, RegistryCalls,
+    Answered, Application, Applications, CallError, Extent, Instance, Listed, NodeMark,
+    RegistryCalls, Roll,
 };
 use crate::model::{
     Actual, Desired, InstanceIdPattern, NodeName, Port, ProcessIdentity, RegistryUrl, ServerState,
@@ -162,8 +163,15 @@ impl RegistryCalls for Made {
         .boxed()
     }
 
-    fn delta(&self) -> BoxFuture<'_, Result<Applications, CallError>> {
-        async { Ok(Applications::default()) }.boxed()
+    fn roll(&self, extent: Extent) -> BoxFuture<'_, Result<Roll, CallError>> {
+        async move {
+            let listed = match extent {
+                Extent::Whole => self.listed.lock().unwrap().values().map(Listed::from).collect(),
+                Extent::Changes => Vec::new(),
+            };
+            Ok(Roll { listed, ..Roll::default() })
+        }
+        .boxed()
     }
 }
 
@@ -406,30 +414,6 @@ async fn an_unhealthy_target_makes_the_instance_down_and_a_healthy_one_up_again(
         kit.end().await;
     })
     .await;
-}
-
-#[tokio::test]
-async fn an_instance_of_somebody_else_is_not_taken_over() {
-    let kit = Kit::new().await;
-    let theirs = Instance {
-        app: "S1".into(),
-        instance_id: "s1".into(),
-        ip_addr: "192.0.2.1".into(),
-        metadata: BTreeMap::from([("pmctl.node".to_owned(), "other/default".to_owned())]),
-        ..Instance::default()
-    };
-    kit.made.listed.lock().unwrap().insert("s1".into(), theirs.clone());
-    kit.heartbeats.announce(&service(1), false);
-    kit.driven(async {
-        kit.until("refused", || {
-            let reason = kit.heartbeats.view(&service(1)).reason;
-            reason.is_some_and(|reason| reason.code() == "lease-instance-taken")
-        })
-        .await;
-        kit.end().await;
-    })
-    .await;
-    assert_eq!(kit.made.listed.lock().unwrap().get("s1"), Some(&theirs));
 }
 
 #[tokio::test]
