@@ -4,7 +4,6 @@
 //! are JSON. A redirection is not followed: a registry sends none, a proxy in front of it might, and
 //! with it our credentials.
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +16,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use rustls::RootCertStore;
 
+use super::reading::{body, malformed, pieces, unreachable};
 use super::server::Server;
 use super::trust::{ClientError, Trusted, client, is_secure, trusted};
 use super::{Answered, CallError, Extent, Registries, RegistryCalls};
@@ -26,9 +26,6 @@ use crate::model::RegistryUrl;
 
 /// Bound of one call of one server, where nobody asks for another.
 pub const CALL: Duration = Duration::from_secs(5);
-
-/// Most bytes of an answer.
-const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// Servers asked by one call.
 const MOST_TRIES: usize = 3;
@@ -461,56 +458,4 @@ impl RegistryCalls for HttpRegistry {
         }
         .boxed()
     }
-}
-
-/// Hands on the pieces of an answer as they come, until `take` has had enough.
-async fn pieces(
-    server: &Server,
-    mut response: Response,
-    mut take: impl FnMut(&[u8]) -> bool,
-) -> Result<(), CallError> {
-    let mut length = 0;
-    while let Some(chunk) = response.chunk().await.map_err(|e| unreachable(server, &e))? {
-        length += chunk.len();
-        if length > MOST_BYTES {
-            let reason = format!("it is larger than {MOST_BYTES} bytes");
-            return Err(CallError::Malformed { url: server.url.clone(), reason });
-        }
-        if !take(&chunk) {
-            break;
-        }
-    }
-    Ok(())
-}
-
-async fn body(server: &Server, response: Response) -> Result<Vec<u8>, CallError> {
-    let mut body = Vec::new();
-    pieces(server, response, |piece| {
-        body.extend_from_slice(piece);
-        true
-    })
-    .await?;
-    Ok(body)
-}
-
-fn unreachable(server: &Server, error: &reqwest::Error) -> CallError {
-    let url = server.url.clone();
-    if error.is_timeout() {
-        return CallError::Silent { url };
-    }
-    // The deepest cause says what happened; those above it repeat the URL.
-    let mut cause: &dyn Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    let reason = cause.to_string();
-    match error.is_connect() {
-        true => CallError::Unreachable { url, reason },
-        false => CallError::Lost { url, reason },
-    }
-}
-
-fn malformed(server: &Server, error: &dyn Error) -> CallError {
-    let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-    CallError::Malformed { url: server.url.clone(), reason }
 }

@@ -417,30 +417,6 @@ async fn an_unhealthy_target_makes_the_instance_down_and_a_healthy_one_up_again(
 }
 
 #[tokio::test]
-async fn an_instance_of_somebody_else_is_not_taken_over() {
-    let kit = Kit::new().await;
-    let theirs = Instance {
-        app: "S1".into(),
-        instance_id: "s1".into(),
-        ip_addr: "192.0.2.1".into(),
-        metadata: BTreeMap::from([("pmctl.node".to_owned(), "other/default".to_owned())]),
-        ..Instance::default()
-    };
-    kit.made.listed.lock().unwrap().insert("s1".into(), theirs.clone());
-    kit.heartbeats.announce(&service(1), false);
-    kit.driven(async {
-        kit.until("refused", || {
-            let reason = kit.heartbeats.view(&service(1)).reason;
-            reason.is_some_and(|reason| reason.code() == "lease-instance-taken")
-        })
-        .await;
-        kit.end().await;
-    })
-    .await;
-    assert_eq!(kit.made.listed.lock().unwrap().get("s1"), Some(&theirs));
-}
-
-#[tokio::test]
 async fn a_registry_is_back_only_once_it_answered() {
     let kit = Kit::new().await;
     kit.heartbeats.announce(&service(1), false);

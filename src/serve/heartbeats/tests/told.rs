@@ -1,6 +1,6 @@
 //! What the registry was told, or may have been, and what it is told when that is announced anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use super::{Kit, service};
@@ -97,4 +97,28 @@ async fn what_an_earlier_entry_left_is_not_forgotten_with_one_that_was_never_tol
         kit.end().await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_instance_of_somebody_else_is_not_taken_over() {
+    let kit = Kit::new().await;
+    let theirs = Instance {
+        app: "S1".into(),
+        instance_id: "s1".into(),
+        ip_addr: "192.0.2.1".into(),
+        metadata: BTreeMap::from([("pmctl.node".to_owned(), "other/default".to_owned())]),
+        ..Instance::default()
+    };
+    kit.made.listed.lock().unwrap().insert("s1".into(), theirs.clone());
+    kit.heartbeats.announce(&service(1), false);
+    kit.driven(async {
+        kit.until("refused", || {
+            let reason = kit.heartbeats.view(&service(1)).reason;
+            reason.is_some_and(|reason| reason.code() == "lease-instance-taken")
+        })
+        .await;
+        kit.end().await;
+    })
+    .await;
+    assert_eq!(kit.made.listed.lock().unwrap().get("s1"), Some(&theirs));
 }
