@@ -8,9 +8,13 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// What is looked at soon is looked at within this.
 const SOON: Duration = Duration::from_secs(10);
 
+/// Parts of an interval. Renewals of the same part go out together: a process that is awake already
+/// makes another call for a third of what the first one costs it.
+const PARTS: u32 = 300;
+
 /// The moments of one lease's renewals: `start + phase + n × interval`. The phases of leases with
 /// consecutive keys divide the interval as evenly as can be, however many there are (multiples of
-/// the golden ratio).
+/// the golden ratio), but for the width of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     start: Instant,
@@ -25,7 +29,13 @@ impl Schedule {
         let interval = interval.max(Duration::from_millis(10));
         // 2^64 divided by the golden ratio: the product's bits are the fraction of `key / ratio`.
         let fraction = share(key.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        Self { start, interval, phase: interval.mul_f64(fraction), key }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is at least 0 and less than the number of parts"
+        )]
+        let part = (fraction * f64::from(PARTS)) as u32;
+        Self { start, interval, phase: interval / PARTS * part, key }
     }
 
     /// Between two renewals.
@@ -89,12 +99,21 @@ mod tests {
         for key in 4_001..5_001 {
             let schedule = Schedule::new(now, INTERVAL, key);
             let slot = |at: Instant| usize::try_from((at - now).as_millis() / 100).unwrap();
-            usual[slot(schedule.next(now + INTERVAL) - INTERVAL).min(299)] += 1;
+            usual[slot(schedule.next(now + INTERVAL)) % 300] += 1;
             soon[slot(schedule.soon(now))] += 1;
         }
         // 2 % of them are 20; evenly it would be 3.3 and 10.
         assert!(usual.iter().all(|count| *count <= 6), "{usual:?}");
         assert!(soon.iter().all(|count| *count <= 14), "{soon:?}");
+    }
+
+    #[test]
+    fn leases_of_one_part_of_the_interval_are_due_in_the_same_moment() {
+        let now = Instant::now();
+        let later = now + 7 * INTERVAL + Duration::from_millis(1_234);
+        let moments: std::collections::BTreeSet<Instant> =
+            (1..=1_000).map(|key| Schedule::new(now, INTERVAL, key).next(later)).collect();
+        assert_eq!(moments.len(), 300);
     }
 
     #[test]
