@@ -64,7 +64,7 @@ impl Ops {
                 match live.announced(of) {
                     Announced::Never => return true,
                     // It took the place of what stood under its id.
-                    Announced::Confirmed => dealt_with.push(row.id),
+                    Announced::Confirmed => dealt_with.push(row.version()),
                     // Its announcement takes away what is under its id, once it gets through.
                     Announced::Pending => items.push(CleanupInstance {
                         service: of.service.clone(),
@@ -79,6 +79,7 @@ impl Ops {
         }
         let mut events = Vec::new();
         for (row, result) in self.look_for(rows, store.uuid(), bound, consent).await {
+            let version = row.version();
             let of = row.registration;
             let id = of.instance_id.clone();
             let (action, message) = match result {
@@ -104,7 +105,7 @@ impl Ops {
             };
             let is_left = action == InstanceAction::Unreachable;
             if !is_left {
-                dealt_with.push(row.id);
+                dealt_with.push(version);
             }
             let fault = is_left.then(|| Fault::new(FaultKind::Unavailable, message.clone()));
             let service = of.service;

@@ -36,7 +36,7 @@ pub use error::StoreError;
 pub use holder::{HolderKind, LockHolder};
 pub use location::Location;
 pub use owner::{Acquired, Owner, OwnerLock, owner};
-pub use registrations::RegistrationRow;
+pub use registrations::{RegistrationRow, RegistrationVersion};
 pub use rows::{NewEvent, Node, NodeId, NodeRow, ServiceChange, ServiceRow};
 pub use token_file::{
     LEAST_TOKEN, OwnFile, TokenFileError, chosen_token, control_certificate,

@@ -24,6 +24,23 @@ pub struct RegistrationRow {
     pub registration: Registration,
 }
 
+/// A registration as it was written down at one time: written down anew, it has the same key and is
+/// another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegistrationVersion {
+    /// Key in the database.
+    pub id: i64,
+    /// [`Registration::since`].
+    pub since: Timestamp,
+}
+
+impl RegistrationRow {
+    /// Which it is.
+    pub fn version(&self) -> RegistrationVersion {
+        RegistrationVersion { id: self.id, since: self.registration.since }
+    }
+}
+
 impl Store {
     /// Writes down what is about to be announced, in the place of what the same node had announced
     /// under the same id; the keys of the rows, in the order given.
@@ -68,15 +85,20 @@ impl Store {
         Ok(ids)
     }
 
-    /// Forgets registrations that are known to be gone from the registry.
+    /// Forgets registrations that are known to be gone from the registry, but for those that were
+    /// written down anew meanwhile.
     ///
     /// # Errors
     /// `Busy`, `DiskFull`, `ReadOnly`, `Sql`.
-    pub async fn forget_registrations(&self, ids: &[i64]) -> Result<(), StoreError> {
+    pub async fn forget_registrations(
+        &self,
+        gone: &[RegistrationVersion],
+    ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        for id in ids {
-            sqlx::query("DELETE FROM registrations WHERE id = $1")
-                .bind(id)
+        for version in gone {
+            sqlx::query("DELETE FROM registrations WHERE id = $1 AND since = $2")
+                .bind(version.id)
+                .bind(version.since.as_millis())
                 .execute(&mut *tx)
                 .await
                 .map_err(|e| self.failed("forget a registration", e))?;

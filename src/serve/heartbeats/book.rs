@@ -5,10 +5,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::entry::{Entry, Stage, Told, Written};
 use super::plan::Wanted;
 use crate::eureka::{Answer, InstanceStatus, Lease, Schedule, Step, Verdict};
-use crate::model::{Heartbeat, HeartbeatCall, Registration, ServiceId, Timestamp};
-use crate::ops::Announced;
+use crate::model::{Heartbeat, HeartbeatCall, LeaseState, Registration, ServiceId, Timestamp};
 use crate::text::Message;
 
 /// Calls, and events, kept in memory while the database does not take them.
@@ -16,112 +16,6 @@ const MOST_PENDING: usize = 10_000;
 
 /// Between two looks whether what an earlier entry left is taken out.
 const AFTER_RELEASE: Duration = Duration::from_millis(100);
-
-/// A registration as written down.
-#[derive(Clone, Debug)]
-pub(super) struct Written {
-    pub(super) row: i64,
-    pub(super) registration: Arc<Registration>,
-}
-
-pub(super) enum Stage {
-    /// To be written down at that moment.
-    Waiting(Instant),
-    /// Being written down.
-    Preparing,
-    /// Not to be announced as it is configured.
-    Refused(Message),
-    /// Written down.
-    Leased { written: Written, lease: Lease, told: Told },
-}
-
-/// Whether the registry was told of an instance, and so has to be told of its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Told {
-    /// Never: nothing has to be taken back.
-    No,
-    /// It was sent, and nobody knows what became of it; or the registry has lost it since. What
-    /// stands under its id may be somebody else's.
-    Perhaps,
-    /// It said so.
-    Yes,
-}
-
-/// A service that is to be announced.
-pub(super) struct Entry {
-    pub(super) wanted: Wanted,
-    pub(super) stage: Stage,
-    /// Tells the answer to an earlier entry of the same service from one of this.
-    generation: u64,
-    schedule: Schedule,
-    duration: Duration,
-    /// Failures before it was written down.
-    unprepared: u64,
-    pub(super) is_draining: bool,
-    pub(super) is_unhealthy: bool,
-    /// It is being taken back: nothing new is begun.
-    pub(super) is_leaving: bool,
-    pub(super) failure: Option<Message>,
-    pub(super) latency: Option<Duration>,
-    pub(super) registry: Option<String>,
-    /// The status that the registry showed last.
-    pub(super) shown: Option<InstanceStatus>,
-    /// What somebody set over it, as the registry showed it last.
-    pub(super) set_over: InstanceStatus,
-    /// When the registry was last told something new.
-    pub(super) told_at: Option<Instant>,
-    queued: Option<Instant>,
-}
-
-impl Entry {
-    fn status(&self) -> InstanceStatus {
-        match self.is_draining || self.is_unhealthy {
-            true => InstanceStatus::Down,
-            false => InstanceStatus::Up,
-        }
-    }
-
-    fn due(&self) -> Option<Instant> {
-        if self.is_leaving {
-            return None;
-        }
-        match &self.stage {
-            Stage::Waiting(at) => Some(*at),
-            Stage::Leased { lease, .. } => lease.due(),
-            Stage::Preparing | Stage::Refused(_) => None,
-        }
-    }
-
-    pub(super) fn is_busy(&self) -> bool {
-        match &self.stage {
-            Stage::Preparing => true,
-            Stage::Leased { lease, .. } => lease.is_busy(),
-            Stage::Waiting(_) | Stage::Refused(_) => false,
-        }
-    }
-
-    /// How far the instance of a registration is announced.
-    pub(super) fn announced(&self, of: &Registration) -> Announced {
-        let is_same =
-            |own: &Registration| (&own.app, &own.instance_id) == (&of.app, &of.instance_id);
-        match &self.stage {
-            Stage::Waiting(_) | Stage::Preparing => Announced::Pending,
-            Stage::Leased { written, .. } if !is_same(&written.registration) => Announced::Never,
-            Stage::Leased { told: Told::Yes, .. } if !self.is_leaving => Announced::Confirmed,
-            Stage::Leased { .. } => Announced::Pending,
-            Stage::Refused(_) => Announced::Never,
-        }
-    }
-
-    /// Whether calls about it fail now.
-    fn is_failing(&self) -> bool {
-        match &self.stage {
-            Stage::Leased { lease, .. } => lease.failures() > 0,
-            Stage::Waiting(_) | Stage::Preparing => self.unprepared > 0,
-            Stage::Refused(_) => false,
-        }
-    }
-}
 
 /// A step to be carried out.
 #[derive(Debug)]
@@ -132,6 +26,8 @@ pub(super) struct Call {
     pub(super) registration: Arc<Registration>,
     pub(super) health_path: Option<String>,
     pub(super) step: Step,
+    /// What stands under its id is looked at first: it may be somebody else's.
+    pub(super) looks: bool,
 }
 
 /// How a step went.
@@ -368,13 +264,26 @@ impl Book {
                     due.prepare.push(ToPrepare { wanted, generation });
                     entry.stage = Stage::Preparing;
                 }
-                Stage::Leased { written, lease, .. } => {
+                Stage::Leased { written, lease, told } => {
+                    // The registry has given it up by now, and somebody else may have come.
+                    let looks = lease.state(now) == LeaseState::Expired;
+                    if looks {
+                        *told = (*told).min(Told::Perhaps);
+                    }
                     let step = lease.begin(clock);
                     let registration = Arc::clone(&written.registration);
                     let health_path = entry.wanted.health_path.clone();
                     self.called.push(written.row);
                     let row = written.row;
-                    due.calls.push(Call { id, generation, row, registration, health_path, step });
+                    due.calls.push(Call {
+                        id,
+                        generation,
+                        row,
+                        registration,
+                        health_path,
+                        step,
+                        looks,
+                    });
                 }
                 Stage::Preparing | Stage::Refused(_) => {}
             }
@@ -397,6 +306,16 @@ impl Book {
         let entry = self.entries.get_mut(&id).filter(|e| e.generation == asked.generation);
         let Some(entry) = entry else { return result.ok().filter(|_| !was_orphan) };
         match result {
+            // What its last life left is just being taken out, which might take away what is announced
+            // now: that ends first.
+            Ok(written) if is_being_released(&self.orphans, written.row) => {
+                for orphan in &mut self.orphans {
+                    if orphan.written.row == written.row {
+                        orphan.written = written.clone();
+                    }
+                }
+                entry.stage = Stage::Waiting(now + AFTER_RELEASE);
+            }
             Ok(written) => {
                 // Announced again under the same id, it is no orphan any more; but what its last life
                 // told the registry may still stand there.
@@ -481,6 +400,10 @@ impl Book {
         let first = self.failing.first().and_then(|id| self.entries.get(id));
         (self.failing.len(), first.and_then(|entry| entry.failure.clone()))
     }
+}
+
+fn is_being_released(orphans: &[Orphan], row: i64) -> bool {
+    orphans.iter().any(|orphan| orphan.written.row == row && orphan.next.is_none())
 }
 
 /// Half of them go at once, so that it is not done for each that comes.

@@ -10,13 +10,14 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::watch;
 
-use super::book::{Call, Ended, Orphan, Stage, ToPrepare, Told, Unprepared, Written};
+use super::book::{Call, Ended, Orphan, ToPrepare, Unprepared};
+use super::entry::{Told, Written};
 use super::{Heartbeats, Plan};
 use crate::eureka::{Answer, CALL, CallError, NodeMark, Step, Verdict};
 use crate::host::clock;
 use crate::model::{Actor, EventAction, Outcome, ServiceId};
 use crate::ops::Ops;
-use crate::store::NewEvent;
+use crate::store::{NewEvent, RegistrationVersion};
 use crate::text::{self, Message};
 
 /// Calls at once.
@@ -147,7 +148,7 @@ impl Heartbeats {
                 }
             }
         }
-        self.forget_rows(plan, &unwanted.iter().map(|w| w.row).collect::<Vec<_>>()).await;
+        self.forget_rows(plan, &unwanted.iter().map(Written::version).collect::<Vec<_>>()).await;
         self.after_a_change(false);
     }
 
@@ -184,25 +185,37 @@ impl Heartbeats {
     async fn step(&self, plan: &Plan, call: &Call, told: &mut Told) -> Result<String, Met> {
         let of = &call.registration;
         let (app, id) = (of.app.as_str(), of.instance_id.as_str());
+        let is_first = matches!(call.step, Step::Announce { .. });
+        let mut has_own = false;
+        if is_first || call.looks {
+            let found = plan.registry.instance(app, id).await?;
+            has_own = found.as_ref().is_some_and(|found| plan.mark.is_on(found));
+            if let Some(found) = &found {
+                let is_here = found.ip_addr == of.address && found.port.number == of.port.get();
+                // Of an earlier life, or of whoever had this very address before. What has come under
+                // our id since we announced it is neither.
+                let is_old = is_first && (plan.mark.is_of_node(found) || is_here);
+                // One without a mark is taken over.
+                if NodeMark::is_any(found) && !has_own && !is_old {
+                    let whose = format!("{}:{}", found.host_name, found.port.number);
+                    return Err(Met::Taken(text::lease::lease_instance_taken(id, whose)));
+                }
+            }
+            // What stands there under our id would win by a newer timestamp, and its override would
+            // stick: it goes first.
+            if is_first && found.is_some() {
+                plan.registry.cancel(app, id).await?;
+            }
+        }
         let (status, dirty) = match call.step {
             Step::Renew { status, dirty } => {
-                return Ok(plan.registry.renew(app, id, status, dirty).await?.registry);
-            }
-            Step::Again { status, dirty } => (status, dirty),
-            Step::Announce { status, dirty } => {
-                // What stands there under our id would win by a newer timestamp, and its override would
-                // stick: it goes first. Unless it is another pmctl's; an id without a mark is taken
-                // over.
-                if let Some(found) = plan.registry.instance(app, id).await? {
-                    let is_here = found.ip_addr == of.address && found.port.number == of.port.get();
-                    if NodeMark::is_any(&found) && !plan.mark.is_of_node(&found) && !is_here {
-                        let whose = format!("{}:{}", found.host_name, found.port.number);
-                        return Err(Met::Taken(text::lease::lease_instance_taken(id, whose)));
-                    }
-                    plan.registry.cancel(app, id).await?;
+                let renewed = plan.registry.renew(app, id, status, dirty).await?;
+                if has_own {
+                    *told = Told::Yes;
                 }
-                (status, dirty)
+                return Ok(renewed.registry);
             }
+            Step::Again { status, dirty } | Step::Announce { status, dirty } => (status, dirty),
         };
         if !self.book().is_wanted(call) {
             return Err(Met::Unwanted(text::lease::lease_stopping()));
@@ -230,15 +243,11 @@ impl Heartbeats {
         let was_answered = result.is_ok();
         match result {
             Ok(_) => {
+                // Written down anew meanwhile, it waits for the end of this one.
                 let row = orphan.written.row;
-                // Unless it was announced again meanwhile, under the same row.
-                let is_wanted = self.book().entries().any(|(_, entry)| match &entry.stage {
-                    Stage::Leased { written, .. } => written.row == row,
-                    _ => false,
-                });
-                if !is_wanted {
-                    self.forget_rows(plan, &[row]).await;
-                }
+                let known = self.book().orphans.iter().find(|o| o.written.row == row).cloned();
+                let gone = known.map_or(orphan.written, |orphan| orphan.written);
+                self.forget_rows(plan, &[gone.version()]).await;
                 self.book().orphans.retain(|other| other.written.row != row);
             }
             Err(error) => {
@@ -256,7 +265,7 @@ impl Heartbeats {
         self.after_a_change(was_answered);
     }
 
-    pub(super) async fn forget_rows(&self, plan: &Plan, rows: &[i64]) {
+    pub(super) async fn forget_rows(&self, plan: &Plan, rows: &[RegistrationVersion]) {
         if rows.is_empty() {
             return;
         }

@@ -4,11 +4,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt};
 
-use super::book::{Orphan, Stage, Told, Written};
+use super::book::Orphan;
 use super::driver::event;
+use super::entry::{Stage, Told, Written};
 use super::{Heartbeats, Plan};
 use crate::host::clock;
 use crate::model::{EventAction, HeartbeatCall, Outcome, ServiceId};
+use crate::store::RegistrationVersion;
 use crate::text::{self, Message};
 
 /// Calls at once while leaving: everything has to be over within one bound.
@@ -118,7 +120,7 @@ impl Heartbeats {
                 let is_uncertain = entry.is_busy();
                 match entry.stage {
                     Stage::Leased { written, told: Told::No, .. } if !is_uncertain => {
-                        untold.push(written.row);
+                        untold.push(written.version());
                     }
                     Stage::Leased { written, told, .. } => {
                         going.push(Going { written, is_ours: told == Told::Yes, is_uncertain });
@@ -168,7 +170,7 @@ impl Heartbeats {
         let (mut gone, mut left) = (Vec::new(), Vec::new());
         for (written, result) in results {
             match result {
-                Ok(()) => gone.push(written.row),
+                Ok(()) => gone.push(written.version()),
                 Err(reason) => left.push((written, reason)),
             }
         }
@@ -178,7 +180,7 @@ impl Heartbeats {
 
     /// [`Heartbeats::forget_rows`] until `deadline`, or a moment longer where that has passed: a disk
     /// that is busy holds up no stop. Whoever looks later finds that they are gone from the registry.
-    async fn forget_rows_by(&self, plan: &Plan, rows: &[i64], deadline: Instant) {
+    async fn forget_rows_by(&self, plan: &Plan, rows: &[RegistrationVersion], deadline: Instant) {
         let deadline = deadline.max(Instant::now() + LEAST_FOR_ROWS);
         let forgotten = self.forget_rows(plan, rows);
         if tokio::time::timeout_at(deadline.into(), forgotten).await.is_err() {

@@ -12,6 +12,7 @@
 
 mod book;
 mod driver;
+mod entry;
 mod leave;
 mod plan;
 mod presence;
@@ -24,7 +25,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use self::book::{Book, Entry, Stage, Told, keep_newest};
+use self::book::{Book, keep_newest};
+use self::entry::{Entry, Stage, Told};
 pub(super) use self::leave::Left;
 pub(super) use self::plan::Plan;
 use self::plan::Wanted;
@@ -81,12 +83,16 @@ impl Heartbeats {
     /// registry.
     pub(super) fn announced(&self, of: &Registration) -> Announced {
         let Some(plan) = &self.plan else { return Announced::Never };
-        if !plan.is_at(&of.registries) {
-            return Announced::Never;
-        }
-        match self.book().get(of.service_id) {
+        let book = self.book();
+        // A service that was removed and registered anew has another id, and the same instance.
+        let is_same = |(id, entry): &(ServiceId, &Entry)| {
+            *id == of.service_id || entry.wanted.name == of.service
+        };
+        match book.entries().find(is_same).map(|(_, entry)| entry.announced(of)) {
             None => Announced::Never,
-            Some(entry) => entry.announced(of),
+            // What it put in its place stands elsewhere: there the older one may still be.
+            Some(Announced::Confirmed) if !plan.is_at(&of.registries) => Announced::Never,
+            Some(announced) => announced,
         }
     }
 

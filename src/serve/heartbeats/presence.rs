@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::Heartbeats;
-use super::book::Stage;
 use super::driver::event;
+use super::entry::Stage;
 use crate::eureka::{Action, CallError, Extent, InstanceStatus, Listed, Roll};
 use crate::model::{EventAction, Outcome};
 use crate::text;

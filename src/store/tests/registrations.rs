@@ -51,8 +51,14 @@ async fn what_may_stand_in_a_registry_outlives_its_service_and_is_forgotten_once
     assert_eq!(of, [second, registration(77, "other")]);
     assert!(rows.iter().all(|row| row.node == id));
     assert!(store.registrations(&"else".parse().unwrap()).await.unwrap().is_empty());
-    let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
-    store.forget_registrations(&ids).await.unwrap();
+    // What was written down anew is another: whoever took out the older one says nothing of it.
+    let versions: Vec<_> = rows.iter().map(RegistrationRow::version).collect();
+    let later = Registration { since: at(99), ..rows[0].registration.clone() };
+    store.put_registrations(id, std::slice::from_ref(&later)).await.unwrap();
+    store.forget_registrations(&versions).await.unwrap();
+    let left = store.registrations(&node()).await.unwrap();
+    assert_eq!(left.iter().map(|row| &row.registration).collect::<Vec<_>>(), [&later]);
+    store.forget_registrations(&[left[0].version()]).await.unwrap();
     assert!(store.registrations(&node()).await.unwrap().is_empty());
 }
 

@@ -222,3 +222,46 @@ fn an_orphan_waits_for_the_call_of_its_last_life() {
     kit.answer(&due.calls[0], Answer::Done);
     assert_eq!(kit.book.due_orphans(kit.now).len(), 1);
 }
+
+#[test]
+fn what_is_written_down_anew_waits_for_the_end_of_what_takes_its_last_life_out() {
+    let mut kit = Kit::new();
+    let reason = text::lease::lease_registry_silent("u");
+    assert!(kit.put(1));
+    let due = kit.begin();
+    // It falls due while the service is being written down.
+    let next = Some(kit.now);
+    kit.book.orphans.push(Orphan { written: written(1), reason, failures: 1, next });
+    assert_eq!(kit.book.due_orphans(kit.now).len(), 1);
+    assert!(kit.book.prepared(&due.prepare[0], Ok(written(1)), kit.now).is_none());
+    assert_eq!(kit.book.orphans.len(), 1);
+    kit.now += SECOND;
+    let due = kit.begin();
+    assert!(due.calls.is_empty() && due.prepare.is_empty(), "{:?}", due.calls);
+    kit.book.orphans.clear();
+    kit.now += SECOND;
+    let due = kit.begin();
+    kit.book.prepared(&due.prepare[0], Ok(written(1)), kit.now);
+    assert_eq!(kit.begin().calls.len(), 1);
+}
+
+#[test]
+fn a_lease_that_expired_is_looked_at_before_it_is_renewed_and_is_not_known_to_be_ours() {
+    let mut kit = Kit::new();
+    kit.leased(1);
+    let told = |kit: &Kit| match &kit.book.get(ServiceId(1)).unwrap().stage {
+        Stage::Leased { told, .. } => *told,
+        _ => panic!("not written down"),
+    };
+    kit.now += 30 * SECOND;
+    let due = kit.begin();
+    assert!(!due.calls[0].looks);
+    kit.answer(&due.calls[0], Answer::Failed);
+    assert_eq!(told(&kit), Told::Yes, "the registry has it still");
+    kit.now += 90 * SECOND;
+    let due = kit.begin();
+    assert!(due.calls[0].looks);
+    assert_eq!(told(&kit), Told::Perhaps);
+    kit.answer(&due.calls[0], Answer::Done);
+    assert_eq!(told(&kit), Told::Yes);
+}

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Kit, service};
 use crate::eureka::{Instance, InstanceStatus};
-use crate::model::ServiceId;
+use crate::model::{LeaseState, ServiceId};
 use crate::serve::heartbeats::Stage;
 
 #[tokio::test]
@@ -121,4 +121,36 @@ async fn an_instance_of_somebody_else_is_not_taken_over() {
     })
     .await;
     assert_eq!(kit.made.listed.lock().unwrap().get("s1"), Some(&theirs));
+}
+
+#[tokio::test]
+async fn what_became_somebody_elses_while_the_lease_expired_is_neither_renewed_nor_taken_back() {
+    let kit = Kit::new().await;
+    kit.heartbeats.announce(&service(1), false);
+    kit.driven(async {
+        kit.until("announced", || kit.made.ids().len() == 1).await;
+        kit.made.is_down.store(true, Ordering::SeqCst);
+        let state = || kit.heartbeats.view(&service(1)).state;
+        kit.until("expired", || state() == LeaseState::Expired).await;
+        // At the very same address, as the other one of a pair that stands in for us.
+        let theirs = {
+            let mut listed = kit.made.listed.lock().unwrap();
+            let mut theirs = listed["s1"].clone();
+            theirs.metadata.insert("pmctl.node".to_owned(), "other/default".to_owned());
+            listed.insert("s1".into(), theirs.clone());
+            theirs
+        };
+        let renewals = kit.made.count("renew");
+        kit.made.is_down.store(false, Ordering::SeqCst);
+        kit.until("refused", || {
+            let reason = kit.heartbeats.view(&service(1)).reason;
+            reason.is_some_and(|reason| reason.code() == "lease-instance-taken")
+        })
+        .await;
+        assert_eq!(kit.made.count("renew"), renewals);
+        assert_eq!(kit.end().await, []);
+        assert_eq!(kit.made.listed.lock().unwrap().get("s1"), Some(&theirs));
+    })
+    .await;
+    assert!(kit.rows().await.is_empty());
 }
