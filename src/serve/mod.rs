@@ -32,6 +32,7 @@ mod run;
 mod server;
 mod shutdown;
 mod sync;
+mod thrift;
 
 pub use build::{Prepared, prepare};
 pub use control::{ControlBindError, ControlListener};

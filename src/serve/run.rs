@@ -21,6 +21,7 @@ use super::observer::{Observer, ReadyView};
 use super::residue;
 use super::shutdown::{self, Ended, Leaving};
 use super::sync;
+use super::thrift;
 use crate::api;
 use crate::config::OnConflict;
 use crate::host::{clock, stop_grace};
@@ -110,6 +111,7 @@ impl Prepared {
             let residue = residue::run(ops.clone(), bound, stop.watch());
             tasks.spawn("registry-residue", Importance::Helper, residue);
         }
+        tasks.spawn("thrift", Importance::Helper, thrift::run(stop.watch()));
         let syncing = sync::run(ops.clone(), server.clone(), run.sync_interval, stop.watch());
         let sync = tasks.spawn("status-sync", Importance::Needed, syncing);
         let faults = faults::run(ops.clone(), server.clone(), stop.watch());

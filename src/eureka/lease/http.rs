@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, CONNECTION, CONTENT_TYPE};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use rustls::RootCertStore;
 
@@ -140,6 +140,10 @@ impl HttpRegistry {
         }
         let mut request = self.client.request(ask.method.clone(), url);
         request = request.header(ACCEPT, Format::Json.media_type());
+        // What was read into for a long list is kept as long as its connection: that one ends with it.
+        if ask.is_list() {
+            request = request.header(CONNECTION, "close");
+        }
         if let Some(login) = &server.credentials {
             request = request.basic_auth(&login.username, Some(&login.password));
         }
