@@ -19,7 +19,7 @@ use crate::model::{ServiceName, TargetUrl};
 use crate::proxy::Balancer;
 use crate::text::{self, Message};
 
-/// How long a registry must list no instance before what it listed is given up: a lease of Eureka's
+/// How long a registry must list no instance at all before what it listed is given up: a lease of Eureka's
 /// own clients, within which every instance that is alive tells a restarted registry of itself.
 const EMPTY: Duration = Duration::from_secs(90);
 
@@ -143,8 +143,8 @@ impl Directory {
     ) -> Arc<Vec<Instance>> {
         let mut lists = self.lists();
         let list = lists.entry(application.to_owned()).or_default();
-        let is_up = |instance: &Instance| instance.status == InstanceStatus::Up;
-        let is_empty = !instances.iter().any(is_up);
+        // One that is listed as DOWN is known to be: that is the registry's word, and believed.
+        let is_empty = instances.is_empty();
         list.empty_since = is_empty.then(|| list.empty_since.unwrap_or(now));
         let is_given_up = list.empty_since.is_some_and(|since| now - since >= EMPTY);
         if !is_empty || is_given_up || list.instances.is_empty() {
@@ -284,6 +284,9 @@ mod tests {
         assert_eq!([210, 299, 300].map(|after| note(after, vec![])), [1, 1, 0]);
         assert_eq!(note(301, vec![instance("h", 9), instance("i", 9)]), 2);
         assert_eq!(note(302, vec![instance("h", 9)]), 1, "one that left is gone at once");
+        let down = Instance { status: InstanceStatus::Down, ..instance("h", 9) };
+        let list = directory.note("ORDERS", vec![down], start + Duration::from_secs(303));
+        assert_eq!(list[0].status, InstanceStatus::Down, "and one that is down takes no more");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What earlier servers of this node left in the registry, taken out in the background.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::lifecycle::StopWatch;
-use crate::model::{Actor, InstanceAction};
+use crate::model::{Actor, CleanupInstance, InstanceAction};
 use crate::ops::Ops;
 
 /// The first pause while a registry does not answer; it doubles up to the longest.
@@ -14,7 +15,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// Looks until nothing is left or a stop was asked for.
 pub(super) async fn run(ops: Ops, bound: Duration, mut stop: StopWatch) {
-    let mut pause = FIRST;
+    let (mut pause, mut said) = (FIRST, BTreeMap::new());
     loop {
         let look = tokio::select! {
             biased;
@@ -23,7 +24,8 @@ pub(super) async fn run(ops: Ops, bound: Duration, mut stop: StopWatch) {
         };
         let is_left = match look {
             Ok(items) => {
-                for item in &items {
+                // Each once, not with every look at a registry that is away.
+                for item in items.iter().filter(|i| is_news(&mut said, i)) {
                     let (service, instance) = (&item.service, &item.instance_id);
                     tracing::info!(%service, %instance, action = ?item.action, "residue in the registry");
                 }
@@ -45,4 +47,9 @@ pub(super) async fn run(ops: Ops, bound: Duration, mut stop: StopWatch) {
             () = stop.stopping() => return,
         }
     }
+}
+
+/// Whether something else becomes of an instance than before.
+fn is_news(said: &mut BTreeMap<String, InstanceAction>, item: &CleanupInstance) -> bool {
+    said.insert(item.instance_id.clone(), item.action) != Some(item.action)
 }

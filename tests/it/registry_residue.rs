@@ -149,8 +149,10 @@ fn one_server_that_took_an_instance_out_is_enough() {
 fn not_found_is_believed_of_a_registry_alone() {
     let kit = Kit::new(1);
     kit.announce_and_die();
-    // A gateway without anything behind it.
+    // A gateway without anything behind it, and one that shows a page for it.
     kit.registries[0].set(Fault::Status(404));
+    kit.assert_left(&[], "status 404");
+    kit.registries[0].set(Fault::StartPage);
     kit.assert_left(&[], "status 404");
     kit.registries[0].set(Fault::None);
     kit.assert_cleaned("cancelled");

@@ -16,7 +16,7 @@ use reqwest::header::{ACCEPT, CONNECTION, CONTENT_TYPE};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use rustls::RootCertStore;
 
-use super::reading::{body, malformed, pieces, unreachable};
+use super::reading::{begins_as_list, body, malformed, pieces, unreachable};
 use super::server::Server;
 use super::trust::{ClientError, Trusted, client, is_secure, trusted};
 use super::{Answered, CallError, Extent, Registries, RegistryCalls};
@@ -163,12 +163,17 @@ impl HttpRegistry {
         answer
     }
 
-    /// Whether a server is a registry: it lists what it has, or refuses to list what changed
-    /// (`disableDelta`).
+    /// Whether a server is a registry: it lists what changed, or refuses to (`disableDelta`, 403 in
+    /// `ApplicationsResource.java`) and lists what it has. Any other page is that of somebody else.
     async fn check(&self, server: &Server) -> Result<(), CallError> {
         for path in [&["apps", "delta"][..], &["apps"]] {
             match self.transmit(server, &Ask::new(Method::GET, path)).await {
-                Ok(_) | Err(CallError::Refused { status: 403, .. }) => return Ok(()),
+                Ok(response) => {
+                    if begins_as_list(server, response).await? {
+                        return Ok(());
+                    }
+                }
+                Err(CallError::Refused { status: 403, .. }) if path.len() > 1 => {}
                 Err(CallError::NotFound { .. } | CallError::Status { .. }) => {}
                 Err(error) => return Err(error),
             }

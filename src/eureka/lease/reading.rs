@@ -30,6 +30,19 @@ pub(super) async fn pieces(
     Ok(())
 }
 
+/// Whether an answer begins as the list of a registry does; no more of it is read than shows that.
+pub(super) async fn begins_as_list(server: &Server, response: Response) -> Result<bool, CallError> {
+    const BEGINNING: &[u8] = b"{\"applications\":";
+    let mut met = Vec::new();
+    pieces(server, response, |piece| {
+        let text = piece.iter().filter(|byte| !byte.is_ascii_whitespace());
+        met.extend(text.take(BEGINNING.len() - met.len()));
+        met.len() < BEGINNING.len() && BEGINNING.starts_with(&met)
+    })
+    .await?;
+    Ok(met == BEGINNING)
+}
+
 pub(super) async fn body(server: &Server, response: Response) -> Result<Vec<u8>, CallError> {
     let mut body = Vec::new();
     pieces(server, response, |piece| {

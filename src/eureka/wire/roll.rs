@@ -88,6 +88,9 @@ impl RollReader {
     /// Reads around the instances, up to the beginning of one; what was not read.
     fn feed_frame<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], WireError> {
         for (at, byte) in bytes.iter().copied().enumerate() {
+            if self.frame.len() > MOST_FRAME || self.open.len() > MOST_DEPTH {
+                return Err(too_large());
+            }
             if self.in_string {
                 self.frame.push(byte);
                 self.step_in_string(byte);
@@ -110,9 +113,6 @@ impl RollReader {
                 _ => {}
             }
             self.frame.push(byte);
-            if self.frame.len() > MOST_FRAME || self.open.len() > MOST_DEPTH {
-                return Err(too_large());
-            }
         }
         Ok(&[])
     }

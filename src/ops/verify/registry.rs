@@ -1,8 +1,8 @@
 //! What is written down about registries, and what they themselves say.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt};
 
@@ -22,6 +22,9 @@ const DIRECT: Duration = Duration::from_secs(5);
 
 /// For each call inside a server, whose caller expects a sign of life within 5 s.
 const IN_SERVER: Duration = Duration::from_secs(2);
+
+/// For all calls of a look inside a server together, for the same reason.
+const ALL_IN_SERVER: Duration = Duration::from_secs(4);
 
 /// Calls at once.
 const MOST_CALLS: usize = 64;
@@ -52,11 +55,14 @@ pub(super) async fn look(
         findings.add(VerifySubject::Instance, "-", Finding::Unproved, message);
         return Ok(());
     };
-    let asker = Asker {
-        registries: registries.as_ref(),
-        uuid: store.uuid(),
-        bound: if ops.live().is_some() { IN_SERVER } else { DIRECT },
+    let (bound, until) = match ops.live() {
+        Some(_) => (IN_SERVER, Some(Instant::now() + ALL_IN_SERVER)),
+        None => (DIRECT, None),
     };
+    // One for each list of servers: what is known of a server is known to all that ask it.
+    let at = written.into_iter().map(|urls| (registries.at(&urls), urls));
+    let at = at.map(|(registry, urls)| (urls, registry)).collect();
+    let asker = Asker { registries: registries.as_ref(), at, uuid: store.uuid(), bound, until };
     let asker = &asker;
     let look = async move |row: RegistrationRow| {
         let there = asker.is_there(&row, servers).await;
@@ -80,7 +86,7 @@ pub(super) async fn look(
             }
         }
     }
-    asker.list(written, &known, findings).await;
+    asker.list(&known, findings).await;
     Ok(())
 }
 
@@ -90,30 +96,37 @@ fn key(of: &Registration) -> Key {
 
 struct Asker<'a> {
     registries: &'a dyn Registries,
+    /// Those that are written down, by their servers.
+    at: BTreeMap<Vec<String>, Arc<dyn RegistryCalls>>,
     uuid: &'a str,
+    /// For each call, and when all have to have ended.
     bound: Duration,
+    until: Option<Instant>,
 }
 
 impl Asker<'_> {
+    /// For the next call.
+    fn bound(&self) -> Duration {
+        let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
+        left.map_or(self.bound, |left| left.min(self.bound))
+    }
+
     /// Whether the registry still has what a dead server wrote down, as that server's.
     async fn is_there(&self, row: &RegistrationRow, servers: &Servers) -> Result<bool, Message> {
         let of = &row.registration;
-        let registry = self.registries.at(&of.registries);
+        let Some(registry) = self.at.get(&of.registries) else {
+            return Err(text::lease::registry_client_failed());
+        };
         let mark = servers.name_of(row.node).map(|name| NodeMark::new(self.uuid, name, row.node.0));
         let is_theirs = |found: &Instance| mark.as_ref().is_none_or(|mark| mark.is_on(found));
         let key = (of.app.as_str(), of.instance_id.as_str());
-        let look = take_out(registry.as_ref(), key, is_theirs, Consent::Look, self.bound).await;
+        let look = take_out(registry.as_ref(), key, is_theirs, Consent::Look, self.bound()).await;
         look.map(|would| would == Removal::Cancelled).map_err(|error| error.message())
     }
 
     /// Asks the configured registry and every one that is written down what it lists.
-    async fn list(
-        &self,
-        written: BTreeSet<Vec<String>>,
-        known: &BTreeSet<Key>,
-        findings: &mut Findings,
-    ) {
-        let written = written.iter().map(|urls| (self.registries.at(urls), urls.join(", ")));
+    async fn list(&self, known: &BTreeSet<Key>, findings: &mut Findings) {
+        let written = self.at.iter().map(|(urls, registry)| (registry.clone(), urls.join(", ")));
         let configured = self.registries.configured().map(|registry| (registry, "-".to_owned()));
         let mut said = BTreeSet::new();
         for (registry, urls) in configured.into_iter().chain(written) {
@@ -172,7 +185,7 @@ impl Asker<'_> {
         call: impl Future<Output = Result<T, CallError>>,
         urls: &str,
     ) -> Result<T, Message> {
-        match tokio::time::timeout(self.bound, call).await {
+        match tokio::time::timeout(self.bound(), call).await {
             Ok(answer) => answer.map_err(|error| error.message()),
             Err(_) => Err(text::lease::lease_registry_silent(urls)),
         }

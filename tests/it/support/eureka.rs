@@ -28,6 +28,8 @@ pub enum Fault {
     SlowBody,
     /// As it should, but no delta to anybody.
     NoDelta,
+    /// As a gateway that has a page of its own where a registry has its list.
+    StartPage,
 }
 
 /// A Eureka registry as far as a lease needs one. It starts without a fault.
@@ -182,6 +184,10 @@ impl Shared {
                 return Err(io::Error::other("the answer stays unfinished"));
             }
             Fault::NoDelta if key == "delta" => return say(exchange, 403, "", b""),
+            Fault::StartPage if matches!(key.as_str(), "" | "delta") => {
+                return say(exchange, 200, "Content-Type: text/html\r\n", b"<html>Welcome</html>");
+            }
+            Fault::StartPage => return say(exchange, 404, "", b""),
             Fault::None | Fault::NoDelta | Fault::Silence => {}
         }
         let (status, document) = self.carry_out(&method, &key, &body);
