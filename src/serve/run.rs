@@ -24,7 +24,7 @@ use super::sync;
 use crate::api;
 use crate::config::OnConflict;
 use crate::host::{clock, stop_grace};
-use crate::lifecycle::{Importance, Pulse, Tasks, Watch, Watchdog};
+use crate::lifecycle::{Bounds, Importance, Pulse, Tasks, Watch, Watchdog};
 use crate::model::{
     Actor, Actual, EventAction, Fault, FaultKind, KillRequest, Outcome, Phase, Selection,
     ServiceId, ServiceName, ServiceView,
@@ -125,6 +125,12 @@ impl Prepared {
 
         stop.watch().stopping().await;
         let since = stop.state().cause().map_or_else(Instant::now, |(_, since)| since);
+        let bounds = Bounds {
+            total,
+            registry: run.heartbeat_timeout,
+            lame_duck: run.lame_duck,
+            service: server.service_timeout,
+        };
         let leaving = Leaving {
             server,
             store,
@@ -137,9 +143,7 @@ impl Prepared {
             tasks,
             stop,
             since,
-            total,
-            heartbeat_timeout: run.heartbeat_timeout,
-            lame_duck: run.lame_duck,
+            bounds,
             ops,
             lang,
             observer,
