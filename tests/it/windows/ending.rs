@@ -73,7 +73,7 @@ fn a_second_event_ends_a_drain_at_once() {
 fn a_second_server_is_refused_by_the_lock_and_told_who_has_it() {
     let pmctl = Pmctl::new();
     let first = pmctl.serve();
-    let refused = pmctl.fails(4, &["serve", "--listen", "127.0.0.1:0"]);
+    let refused = pmctl.fails(1, &["serve", "--listen", "127.0.0.1:0"]);
     assert!(refused.stderr.contains(&first.pid().to_string()), "{refused}");
     assert!(refused.stderr.contains(&first.url()), "{refused}");
 }
