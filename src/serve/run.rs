@@ -257,6 +257,8 @@ impl Prepared {
                 let mut view = demo::set_up(&self.ops, tasks).await?;
                 view.notes.splice(0..0, self.demo_notes.iter().cloned());
                 view.registry = self.registry_url.clone();
+                // On Linux the socket tells whose a connection is.
+                view.token_file = (!cfg!(target_os = "linux")).then(|| self.token.path.clone());
                 Some(view)
             }
             None => None,

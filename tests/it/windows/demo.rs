@@ -26,10 +26,16 @@ fn the_demo_answers_through_a_proxy_and_over_grpc_and_json() {
     let listed = grpc.call("/pmctl.v1.Control/ListServices", b"");
     assert_eq!(listed.status, 0, "{listed:?}");
     assert!(String::from_utf8_lossy(&listed.messages[0]).contains("dspapi"), "{listed:?}");
-    // The command line finds the token, and so may change things.
-    let url = server.url();
-    pmctl.ok(&["--server", &url, "service", "switch", "dspapi", "green"]);
-    pmctl.ok(&["--server", &url, "shutdown", "--wait"]);
+    // A command that is pasted opens the server by its token.
+    let printed = wait_until("the commands to try", || match server.stdout() {
+        text if text.contains("service switch") => Ok(text),
+        _ => Err(server.to_string()),
+    });
+    let pasted = printed.lines().find(|line| line.contains("service switch")).unwrap_or_default();
+    let words: Vec<&str> = pasted.split_whitespace().skip(1).collect();
+    pmctl.ok(&words);
+    let opened = &words[words.len() - 4..];
+    pmctl.ok(&[opened, &["shutdown", "--wait"]].concat());
     assert_eq!(server.wait_exit(), 0, "{server}");
     let left = std::fs::read_dir(pmctl.dir().join("tmp")).expect("a folder").flatten();
     assert_eq!(left.count(), 0, "the demo leaves its folder");

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::console::{EVENTS, deliver, is_running};
 use crate::support::{
-    FakeEureka, Fault, Pmctl, Server, Upstream, free_port, is_listening, wait_until,
+    FakeEureka, Fault, Pmctl, Script, Server, Upstream, Wire, free_port, is_listening, wait_until,
 };
 
 /// The pid of the guardian of a ready server.
@@ -46,12 +46,14 @@ fn wait_announced(registry: &FakeEureka, server: &Server) {
 #[test]
 fn a_guardian_cleans_up_after_a_server_that_was_killed() {
     let (pmctl, registry, _upstream, port) = announced();
-    let server = pmctl.serve();
+    let log = pmctl.dir().join("serve.log");
+    let server = pmctl.serve_with(&["--log-file", log.to_str().expect("a path")]);
     wait_announced(&registry, &server);
     let guardian = guardian(&pmctl);
     server.kill_hard();
     wait_gone(guardian);
-    assert_eq!(pmctl.rows()["shop"].1, "stopped");
+    let log = std::fs::read_to_string(log).unwrap_or_default();
+    assert_eq!(pmctl.rows()["shop"].1, "stopped", "{log}");
     assert!(registry.statuses().is_empty(), "{:?}", registry.statuses());
     assert!(!is_listening(port));
     let verified = pmctl.json(&["verify"]);
@@ -74,17 +76,28 @@ fn a_guardian_ends_with_the_goodbye() {
 #[test]
 fn what_the_registry_was_not_told_in_a_hurry_the_guardian_tells_it() {
     let (pmctl, registry, _upstream, _) = announced();
+    let (script, port) = (Script::start(), free_port());
+    pmctl.add("slow", port, &script.url());
     let mut server = pmctl.serve();
-    wait_announced(&registry, &server);
+    wait_until("both announcements", || match registry.statuses().len() {
+        2 => Ok(()),
+        other => Err(format!("{other}\n{server}")),
+    });
     let guardian = guardian(&pmctl);
+    // What is under way keeps the server at its drain.
+    let mut client = Wire::to(port);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut held = script.accept();
+    held.request();
     registry.set(Fault::Status(500));
     // A console that closes.
     deliver(server.pid(), EVENTS[2].1);
-    assert_eq!(server.wait_exit(), 0, "{server}");
-    registry.set(Fault::None);
-    wait_until("an empty registry", || match registry.statuses() {
-        left if left.is_empty() => Ok(()),
-        left => Err(format!("{left:?}\n{server}")),
+    wait_until("the registry's refusal", || match server.stderr() {
+        log if log.contains("could not be taken out of the registry") => Ok(()),
+        log => Err(log),
     });
+    registry.set(Fault::None);
+    assert_eq!(server.wait_exit(), 0, "{server}");
     wait_gone(guardian);
+    assert!(registry.statuses().is_empty(), "{:?}\n{server}", registry.statuses());
 }
