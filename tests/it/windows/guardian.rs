@@ -1,5 +1,7 @@
 //! A server that is killed is cleaned up after by its guardian, which nothing of the console reaches.
 
+use std::path::PathBuf;
+
 use serde_json::Value;
 
 use super::console::{EVENTS, deliver, is_running};
@@ -52,8 +54,13 @@ fn a_guardian_cleans_up_after_a_server_that_was_killed() {
     let guardian = guardian(&pmctl);
     server.kill_hard();
     wait_gone(guardian);
-    let log = std::fs::read_to_string(log).unwrap_or_default();
+    // One file a day; links are not everybody's to make there.
+    let files = std::fs::read_dir(pmctl.dir()).expect("the sandbox").flatten();
+    let is_log = |file: &PathBuf| file.to_string_lossy().contains("serve.log.");
+    let log = files.map(|file| file.path()).find(is_log).expect("the log");
+    let log = std::fs::read_to_string(log).expect("its text");
     assert_eq!(pmctl.rows()["shop"].1, "stopped", "{log}");
+    assert!(log.contains("1 dead servers noted"), "{log}");
     assert!(registry.statuses().is_empty(), "{:?}", registry.statuses());
     assert!(!is_listening(port));
     let verified = pmctl.json(&["verify"]);
