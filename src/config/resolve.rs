@@ -326,11 +326,17 @@ impl Resolver {
 fn rebased(url: &str, origin: &Origin, working_dir: &Path) -> String {
     let Some(rest) = url.strip_prefix("sqlite:") else { return url.to_owned() };
     let path = rest.strip_prefix("//").unwrap_or(rest);
-    if path.is_empty() || path.starts_with(':') || Path::new(path).is_absolute() {
+    if path.is_empty() || path.starts_with(':') || is_absolute(path) {
         return url.to_owned();
     }
     let absolute = origin.base(working_dir).join(path);
     dirs::sqlite_url(&absolute).unwrap_or_else(|| url.to_owned())
+}
+
+/// Whether the path of a URL is absolute, which `/C:/x` is too where there are drives.
+fn is_absolute(path: &str) -> bool {
+    let behind = path.strip_prefix('/').filter(|_| cfg!(windows)).unwrap_or(path);
+    Path::new(path).is_absolute() || Path::new(behind).is_absolute()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! by its number.
 
 use std::io;
+use std::process::{Child, Command};
 
 /// Lets go of everything that this process inherited but its standard streams and its user: every
 /// other descriptor, the session with its terminal, the working directory. To be called before
@@ -28,13 +29,45 @@ pub fn detach() -> io::Result<()> {
     Ok(())
 }
 
-/// The same; handles are not inherited here unless they are named.
+/// Lets go of the directory it was started in, which nobody could remove meanwhile. It has no console
+/// ([`start_apart`]), and handles are not inherited here unless they are named.
 ///
 /// # Errors
 /// What the system says.
 #[cfg(not(unix))]
 pub fn detach() -> io::Result<()> {
-    Ok(())
+    let program = std::env::current_exe()?;
+    std::env::set_current_dir(program.ancestors().last().unwrap_or(&program))
+}
+
+/// Starts a process that stays when this one goes. What it is to let go of it does itself
+/// ([`detach`]).
+///
+/// # Errors
+/// What the system says.
+#[cfg(unix)]
+pub fn start_apart(command: &mut Command) -> io::Result<Child> {
+    command.spawn()
+}
+
+/// Starts a process that stays when this one goes: without a console, whose events would end it, and
+/// outside the job of this one, whose end would be its own, where that job lets it go. Our standard
+/// streams are not passed on: who reads them need not wait for that process.
+///
+/// # Errors
+/// What the system says.
+#[cfg(windows)]
+pub fn start_apart(command: &mut Command) -> io::Result<Child> {
+    use std::os::windows::process::CommandExt;
+    use windows_sys::Win32::System::Threading::{CREATE_BREAKAWAY_FROM_JOB, DETACHED_PROCESS};
+    super::platform::keep_standard_streams();
+    match command.creation_flags(DETACHED_PROCESS | CREATE_BREAKAWAY_FROM_JOB).spawn() {
+        // The job keeps whom it has: better with it than not at all.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            command.creation_flags(DETACHED_PROCESS).spawn()
+        }
+        started => started,
+    }
 }
 
 /// A server may have been started with more than the standard streams (a script's `3>log`, a CI's

@@ -29,17 +29,17 @@ mod pinned;
 #[path = "linux/mod.rs"]
 mod platform;
 #[cfg(windows)]
-#[path = "windows.rs"]
+#[path = "windows/mod.rs"]
 mod platform;
 #[cfg(not(any(target_os = "linux", windows)))]
-#[path = "macos.rs"]
+#[path = "macos/mod.rs"]
 mod platform;
 #[cfg(unix)]
 mod unpinned;
 mod user;
 
 pub use bind::{BindFailure, try_bind};
-pub use detach::detach;
+pub use detach::{detach, start_apart};
 pub use details::{connections, details, is_untouchable, may_end_any, own_line, own_uid};
 pub use error::HostError;
 pub use figures::{ProcessFigures, own_figures};

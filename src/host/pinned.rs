@@ -99,11 +99,9 @@ impl Pinned {
     /// Waits, without a wake-up in between, until standard input has something to read (its end
     /// included) or the process has ended: true only for the latter, and only while there is nothing
     /// to read. False at once where the system cannot wait for both: then reading is the wait.
+    #[cfg(target_os = "linux")]
     pub fn ends_before_input(&self) -> bool {
-        #[cfg(target_os = "linux")]
-        return self.pin.ends_before(&std::io::stdin());
-        #[cfg(not(target_os = "linux"))]
-        return false;
+        self.pin.ends_before(&std::io::stdin())
     }
 
     /// Whether a moment remains between the last look at its identity and a signal, in which it

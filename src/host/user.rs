@@ -20,7 +20,10 @@ pub fn current_user_name() -> String {
 
 /// The name of this machine; `localhost` where it has none.
 pub fn hostname() -> String {
+    #[cfg(not(windows))]
     let name = sysinfo::System::host_name().unwrap_or_default();
+    #[cfg(windows)]
+    let name = super::platform::hostname();
     if name.is_empty() { "localhost".to_owned() } else { name }
 }
 

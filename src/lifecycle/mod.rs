@@ -19,7 +19,7 @@ mod stop;
 mod tasks;
 mod watchdog;
 
-pub use budget::Budget;
+pub use budget::{Bounds, Budget};
 #[cfg(unix)]
 pub use first_process::{ChildEnd, Reaper, give_terminal_to};
 pub use panics::log_panics;

@@ -18,6 +18,16 @@ pub enum StopCause {
     TaskEnded(&'static str),
 }
 
+impl StopCause {
+    /// Whether Windows ends the process by itself about 5 s after it.
+    pub fn is_hurried(&self) -> bool {
+        match self {
+            Self::Signal(signal) => signal.is_hurried(),
+            Self::Control(_) | Self::TaskEnded(_) => false,
+        }
+    }
+}
+
 /// How far a stop has been asked for. Ordered: a later value overrides an earlier one, never the
 /// other way round.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

@@ -13,6 +13,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use super::StopWatch;
+use super::budget::bound_after;
 use super::pulse::{Change, Pulse};
 
 /// Between two looks whether everything moves, the only wake-up of a server that is left alone.
@@ -177,9 +178,10 @@ fn due(stop: &StopWatch, total: Duration) -> Option<(Instant, Duration)> {
     use super::StopState::{Forced, Graceful, Running};
     match stop.state() {
         Running => None,
-        Graceful { since, .. } => Some((since + total, LAST_RESORT)),
-        Forced { since, forced, .. } => {
-            let (bound, second) = (since + total, forced + FORCED_GRACE);
+        Graceful { cause, since } => Some((since + bound_after(&cause, total), LAST_RESORT)),
+        Forced { cause, since, forced } => {
+            let bound = since + bound_after(&cause, total);
+            let second = forced + FORCED_GRACE;
             Some(if second < bound { (second, FORCED_LAST_RESORT) } else { (bound, LAST_RESORT) })
         }
     }

@@ -39,6 +39,8 @@ pub(super) struct ControlTls {
 /// The token of a run. Dropping it removes the files that were made for this run.
 pub(super) struct ControlToken {
     pub(super) token: Token,
+    /// Where it lies beside the database.
+    pub(super) path: PathBuf,
     _files: Vec<OwnFile>,
 }
 
@@ -74,7 +76,7 @@ impl ControlToken {
             let path = control_certificate_path(&beside);
             files.push(OwnFile::replace(path, &hex(&tls.certificate)).map_err(failed)?);
         }
-        Ok(Self { token: Token::new(&text), _files: files })
+        Ok(Self { token: Token::new(&text), path: beside, _files: files })
     }
 }
 

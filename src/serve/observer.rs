@@ -1,5 +1,7 @@
 //! Who is told how the server fares: the person at the terminal, through `cli`.
 
+use std::path::PathBuf;
+
 use crate::model::{Port, RegistryUrl, ServerView, ServiceName, ShutdownProgress};
 use crate::text::Message;
 
@@ -12,6 +14,9 @@ pub struct DemoView {
     pub switch: (ServiceName, String),
     /// Where its services are announced.
     pub registry: Option<RegistryUrl>,
+    /// What opens its server, where that does not know its own user by the connection and the
+    /// database has no place in which a command would look.
+    pub token_file: Option<PathBuf>,
     /// What was done differently because something was in the way.
     pub notes: Vec<Message>,
 }

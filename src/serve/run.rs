@@ -25,7 +25,7 @@ use super::thrift;
 use crate::api;
 use crate::config::OnConflict;
 use crate::host::{clock, stop_grace};
-use crate::lifecycle::{Importance, Pulse, Tasks, Watch, Watchdog};
+use crate::lifecycle::{Bounds, Importance, Pulse, Tasks, Watch, Watchdog};
 use crate::model::{
     Actor, Actual, EventAction, Fault, FaultKind, KillRequest, Outcome, Phase, Selection,
     ServiceId, ServiceName, ServiceView,
@@ -127,6 +127,12 @@ impl Prepared {
 
         stop.watch().stopping().await;
         let since = stop.state().cause().map_or_else(Instant::now, |(_, since)| since);
+        let bounds = Bounds {
+            total,
+            registry: run.heartbeat_timeout,
+            lame_duck: run.lame_duck,
+            service: server.service_timeout,
+        };
         let leaving = Leaving {
             server,
             store,
@@ -139,9 +145,7 @@ impl Prepared {
             tasks,
             stop,
             since,
-            total,
-            heartbeat_timeout: run.heartbeat_timeout,
-            lame_duck: run.lame_duck,
+            bounds,
             ops,
             lang,
             observer,
@@ -255,6 +259,8 @@ impl Prepared {
                 let mut view = demo::set_up(&self.ops, tasks).await?;
                 view.notes.splice(0..0, self.demo_notes.iter().cloned());
                 view.registry = self.registry_url.clone();
+                // On Linux the socket tells whose a connection is.
+                view.token_file = (!cfg!(target_os = "linux")).then(|| self.token.path.clone());
                 Some(view)
             }
             None => None,

@@ -15,7 +15,7 @@ use super::observer::Observer;
 use super::proxies::Running;
 use super::server::{CHANGE, Server};
 use crate::host::clock;
-use crate::lifecycle::{Budget, Stop, StopCause, Tasks};
+use crate::lifecycle::{Bounds, Budget, Stop, StopCause, Tasks};
 use crate::model::{
     Actor, Cut, EventAction, NodeName, Outcome, Phase, ShutdownProgress, ShutdownStep, StepState,
 };
@@ -57,9 +57,7 @@ pub(super) struct Leaving {
     pub(super) tasks: Tasks,
     pub(super) stop: Stop,
     pub(super) since: Instant,
-    pub(super) total: Duration,
-    pub(super) heartbeat_timeout: Duration,
-    pub(super) lame_duck: Duration,
+    pub(super) bounds: Bounds,
     pub(super) ops: Ops,
     pub(super) lang: Lang,
     pub(super) observer: Arc<dyn Observer>,
@@ -67,9 +65,10 @@ pub(super) struct Leaving {
 
 /// Shuts down. Always comes to its end; the watchdog ends the process if the runtime doesn't.
 pub(super) async fn run(leaving: Leaving) -> Ended {
-    let Leaving { server, store, node, mut lock, control, tasks, stop, since, total, .. } = leaving;
+    let Leaving { server, store, node, mut lock, control, tasks, stop, .. } = leaving;
     let (sync, token) = (leaving.sync, leaving.token);
-    let budget = Budget::new(since, total);
+    let cause = stop.state().cause().map(|(cause, _)| cause.clone());
+    let budget = Budget::new(leaving.since, leaving.bounds, cause.as_ref());
     let mut told = Teller {
         server: server.clone(),
         observer: leaving.observer,
@@ -77,7 +76,6 @@ pub(super) async fn run(leaving: Leaving) -> Ended {
         forced: None,
         cut: Vec::new(),
     };
-    let cause = stop.state().cause().map(|(cause, _)| cause.clone());
     let asked_by = cause.as_ref().map_or_else(String::new, cause_name);
     if let Some(StopCause::TaskEnded(task)) = cause {
         told.forced = Some(text::serve::forced_by_task(task));
@@ -108,8 +106,8 @@ pub(super) async fn run(leaving: Leaving) -> Ended {
     told.done(step, text::serve::step_sync_stopped());
 
     // 3. Consumers are to find nothing here any more before anything here ends.
-    leave_registry(&server, &stop, budget, leaving.heartbeat_timeout, &mut told).await;
-    lame_duck(&stop, budget, leaving.lame_duck, &mut told).await;
+    let has_left_registry = leave_registry(&server, &stop, budget, &mut told).await;
+    lame_duck(&stop, budget, &mut told).await;
 
     // 4. Every proxy at once.
     drain(&server, &stop, budget, &mut told).await;
@@ -159,8 +157,9 @@ pub(super) async fn run(leaving: Leaving) -> Ended {
 
     // 7. Only the exit is left.
     told.heed(&stop);
-    // After a shutdown by force the guardian looks once more, as soon as this process is gone.
-    if told.forced.is_none() {
+    // After a shutdown by force, or in too much of a hurry for the registry, the guardian looks once
+    // more, as soon as this process is gone.
+    if told.forced.is_none() && (has_left_registry || !budget.is_hurried()) {
         server.guardian.goodbye().await;
     }
     let step = told.begin(ShutdownStep::Exit, text::serve::step_exiting());
@@ -172,16 +171,10 @@ pub(super) async fn run(leaving: Leaving) -> Ended {
 }
 
 /// Stops the renewals and takes every instance out of the registry, within one bound. What could not
-/// be taken out is said; it stays written down for whoever comes after.
-async fn leave_registry(
-    server: &Server,
-    stop: &Stop,
-    budget: Budget,
-    bound: Duration,
-    told: &mut Teller,
-) {
+/// be taken out is said; it stays written down for whoever comes after. Whether that is nothing.
+async fn leave_registry(server: &Server, stop: &Stop, budget: Budget, told: &mut Teller) -> bool {
     let step = told.begin(ShutdownStep::Deregister, text::serve::step_leases_ending());
-    let deadline = (Instant::now() + bound).min(budget.drain_end());
+    let deadline = (Instant::now() + budget.bounds().registry).min(budget.drain_end());
     let mut watch = stop.watch();
     let left = tokio::select! {
         left = server.heartbeats.end(deadline) => left,
@@ -189,7 +182,8 @@ async fn leave_registry(
         () = watch.forced() => Vec::new(),
     };
     if left.is_empty() {
-        return told.done(step, text::serve::step_leases_ended());
+        told.done(step, text::serve::step_leases_ended());
+        return true;
     }
     for Left { instance, reason } in &left {
         tracing::warn!(%instance, "{}", reason.render(told.lang));
@@ -200,10 +194,12 @@ async fn leave_registry(
     named.truncate(MOST_NAMED);
     let named = named.join(", ") + more;
     told.done(step, text::lease::step_leases_left(left.len(), named));
+    false
 }
 
 /// Serves on for a while, for consumers that have not looked yet.
-async fn lame_duck(stop: &Stop, budget: Budget, duration: Duration, told: &mut Teller) {
+async fn lame_duck(stop: &Stop, budget: Budget, told: &mut Teller) {
+    let duration = budget.bounds().lame_duck;
     if duration.is_zero() || stop.state().is_forced() {
         return;
     }
@@ -226,7 +222,7 @@ async fn drain(server: &Server, stop: &Stop, budget: Budget, told: &mut Teller) 
     for proxy in named {
         told.line(text::serve::step_draining_one(&proxy.name, proxy.port));
     }
-    let (bound, whole_is_shorter) = budget.drain(Instant::now(), server.service_timeout);
+    let (bound, whole_is_shorter) = budget.drain(Instant::now());
     let mut drains: FuturesUnordered<_> = running
         .iter()
         .map(|proxy| async move { (proxy, proxy.handle.drain(bound).await) })

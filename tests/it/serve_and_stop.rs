@@ -10,25 +10,9 @@ use rustix::fs::OFlags;
 use rustix::process::Signal;
 
 use crate::support::{
-    Pmctl, Script, Server, Upstream, Wire, assert_in_order, free_port, free_ports, get,
-    is_listening, sentence_like, wait_until,
+    Pmctl, Script, Server, Upstream, Wire, assert_in_order, chinese_steps, free_port, free_ports,
+    get, is_listening, sentence_like, wait_until,
 };
-
-/// The lines of a stop that the contract fixes word for word, for one service `web`.
-fn chinese_steps(signal: &str, port: u16) -> Vec<String> {
-    vec![
-        format!("收到 {signal} 信号，开始优雅关闭..."),
-        "HTTP服务器已停止接受新连接".to_owned(),
-        "状态同步已停止".to_owned(),
-        "所有心跳定时器已清理".to_owned(),
-        "正在停止 1 个代理服务...".to_owned(),
-        format!("- 准备停止: web:{port}"),
-        "所有代理服务已停止".to_owned(),
-        "数据库服务状态已更新".to_owned(),
-        "数据库连接已关闭".to_owned(),
-        "✅ 所有服务已安全关闭".to_owned(),
-    ]
-}
 
 /// A sandbox with one service `web`, wanted running.
 fn one_service(upstream: &Upstream) -> (Pmctl, u16) {

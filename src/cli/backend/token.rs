@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use super::reach::{Reach, is_loopback};
-use crate::host;
 use crate::model::Fault;
 use crate::ops::token_file_fault;
 use crate::rpc::{Client, ClientError};
@@ -65,7 +64,7 @@ fn is_of_a_stranger(client: &Client, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let (own, far) = client.ends();
     // Seen from here it is the server that is the peer.
-    let Some(socket) = host::peer_socket(own, far) else { return false };
+    let Some(socket) = crate::host::peer_socket(own, far) else { return false };
     let owner = std::fs::metadata(path).ok().map(|file| file.uid());
     socket.uid != 0 && owner != Some(socket.uid)
 }

@@ -1,5 +1,7 @@
 //! What a server that is ready offers to try.
 
+use std::path::Path;
+
 use super::{Output, escape};
 use crate::serve::{DemoView, ReadyView};
 use crate::text;
@@ -35,6 +37,11 @@ fn program() -> String {
 
 fn commands(demo: &DemoView, program: &str, url: &str) -> Vec<String> {
     let mut commands = Vec::new();
+    let token = demo.token_file.as_deref().map(Path::display).map(|path| path.to_string());
+    let token = token.map_or_else(String::new, |path| match path.contains(char::is_whitespace) {
+        true => format!(" --token-file \"{path}\""),
+        false => format!(" --token-file {path}"),
+    });
     for (_, port) in &demo.services {
         commands.push(format!("curl http://127.0.0.1:{port}/hello"));
     }
@@ -49,10 +56,10 @@ fn commands(demo: &DemoView, program: &str, url: &str) -> Vec<String> {
         format!("service switch {service} {target}"),
         "events".to_owned(),
     ] {
-        commands.push(format!("{program} {words} --server {url}"));
+        commands.push(format!("{program} {words} --server {url}{token}"));
     }
     if let Some(registry) = &demo.registry {
-        commands.push(format!("{program} heartbeat status --server {url}"));
+        commands.push(format!("{program} heartbeat status --server {url}{token}"));
         commands.push(format!("{program} eureka apps --eureka-url {registry}"));
     }
     commands.push(format!("curl {url}/api/ports/status"));
@@ -71,8 +78,13 @@ mod tests {
             services: vec![("dspapi".parse().unwrap(), port(27722))],
             switch: ("dspapi".parse().unwrap(), "green".into()),
             registry: RegistryUrl::parse("http://127.0.0.1:8761").ok(),
+            token_file: None,
             notes: vec![],
         };
+        let with_token = DemoView { token_file: Some("/a b/t".into()), ..demo.clone() };
+        let told = super::commands(&with_token, "pmctl", "http://[::1]:1");
+        let status = "pmctl status --server http://[::1]:1 --token-file \"/a b/t\"";
+        assert!(told.iter().any(|command| command == status), "{told:?}");
         let commands = commands(&demo, "./pmctl", "http://127.0.0.1:3001");
         assert_eq!(commands[0], "curl http://127.0.0.1:27722/hello");
         let switch = "./pmctl service switch dspapi green --server http://127.0.0.1:3001";

@@ -241,3 +241,16 @@ fn off_loopback_the_control_plane_needs_tls_and_tls_needs_both_its_files() {
         Settings::resolve(&Flags::default(), &self::around(&[("HOME", "/h")], folder.path()));
     assert_eq!(codes(error.unwrap_err()), ["setting-type-wrong", "setting-type-wrong"]);
 }
+
+#[test]
+#[cfg(windows)]
+fn a_database_url_with_a_drive_is_absolute_and_one_without_is_not() {
+    let here = Path::new(r"C:\work");
+    for url in ["sqlite:///C:/a/b.db", "sqlite://C:/a/b.db", r"sqlite:C:\a\b.db"] {
+        assert_eq!(rebased(url, &Origin::Flag("--database-url"), here), url);
+    }
+    assert_eq!(
+        rebased("sqlite:a.db", &Origin::Flag("--database-url"), here),
+        r"sqlite://C:\work\a.db"
+    );
+}

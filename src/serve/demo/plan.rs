@@ -111,7 +111,7 @@ pub(in crate::serve) async fn set_up(ops: &Ops, tasks: &Tasks) -> Result<DemoVie
     let switched =
         first.ok_or_else(|| Fault::new(FaultKind::Internal, text::serve::demo_failed()))?;
     let switch = (switched, UPSTREAMS[1].to_owned());
-    Ok(DemoView { services, switch, registry: None, notes })
+    Ok(DemoView { services, switch, registry: None, token_file: None, notes })
 }
 
 fn target_name(name: &str) -> Result<TargetName, Fault> {

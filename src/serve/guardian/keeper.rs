@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::charge::{Charge, Word};
-use crate::host::MANAGER_VARIABLES;
+use crate::host::{self, MANAGER_VARIABLES};
 use crate::lifecycle::StopWatch;
 use crate::model::GuardianView;
 use crate::text::{self, Lang, Message};
@@ -211,7 +211,7 @@ fn spawn(charge: &Charge) -> io::Result<(Child, ChildStdin)> {
     }
     // What reads the server's output must not wait for the guardian.
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.spawn()?;
+    let mut child = host::start_apart(&mut command)?;
     let told = match child.stdin.take() {
         // Shorter than any pipe's buffer: nothing is waited for.
         Some(mut pipe) => {

@@ -68,3 +68,19 @@ pub fn assert_in_order(text: &str, sentences: &[Vec<String>]) {
         );
     }
 }
+
+/// The lines of a stop that the contract fixes word for word, for one service `web`.
+pub fn chinese_steps(signal: &str, port: u16) -> Vec<String> {
+    vec![
+        format!("收到 {signal} 信号，开始优雅关闭..."),
+        "HTTP服务器已停止接受新连接".to_owned(),
+        "状态同步已停止".to_owned(),
+        "所有心跳定时器已清理".to_owned(),
+        "正在停止 1 个代理服务...".to_owned(),
+        format!("- 准备停止: web:{port}"),
+        "所有代理服务已停止".to_owned(),
+        "数据库服务状态已更新".to_owned(),
+        "数据库连接已关闭".to_owned(),
+        "✅ 所有服务已安全关闭".to_owned(),
+    ]
+}

@@ -4,8 +4,8 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::AsFd;
-use std::os::unix::process::ExitStatusExt;
+#[cfg(unix)]
+use std::os::{fd::AsFd, unix::process::ExitStatusExt};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 use socket2::{Domain, Socket, Type};
@@ -106,6 +106,7 @@ impl Holder {
     }
 
     /// The signal that ended it, once it has ended.
+    #[cfg(unix)]
     #[track_caller]
     pub fn wait_signal(&mut self) -> Option<i32> {
         wait_until(&format!("the end of holder {}", self.pid()), || match self.is_alive() {
@@ -136,10 +137,7 @@ fn the_holder_program() {
     let ports = words.map(|port| port.parse::<u16>().expect("a port"));
     let sockets: Vec<Socket> = ports.map(|port| socket(&listen, port)).collect();
     let sharer = (listen == "Shared").then(|| {
-        for socket in &sockets {
-            rustix::io::fcntl_setfd(socket.as_fd(), rustix::io::FdFlags::empty())
-                .expect("an inheritable socket");
-        }
+        share(&sockets);
         Command::new("cat").stdout(Stdio::null()).spawn().expect("a sharer").id()
     });
     let shown = sharer.map(|pid| pid.to_string()).unwrap_or_default();
@@ -147,6 +145,18 @@ fn the_holder_program() {
     writeln!(out, "{READY} {shown}").and_then(|()| out.flush()).expect("a reader");
     // The end of standard input is the end of whoever started it.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
+}
+
+/// Whoever is started from here on has them too.
+#[track_caller]
+fn share(sockets: &[Socket]) {
+    #[cfg(unix)]
+    for socket in sockets {
+        rustix::io::fcntl_setfd(socket.as_fd(), rustix::io::FdFlags::empty())
+            .expect("an inheritable socket");
+    }
+    #[cfg(not(unix))]
+    assert!(sockets.is_empty(), "sockets are shared on Unix alone");
 }
 
 fn socket(listen: &str, port: u16) -> Socket {
@@ -158,7 +168,9 @@ fn socket(listen: &str, port: u16) -> Socket {
     if domain == Domain::IPV6 {
         socket.set_only_v6(listen == "V6").expect("its families");
     }
-    socket.set_reuse_address(true).expect("SO_REUSEADDR");
+    // On Windows it would share the port with whoever has it.
+    socket.set_reuse_address(cfg!(unix)).expect("SO_REUSEADDR");
+    #[cfg(unix)]
     if listen == "Reuse" {
         socket.set_reuse_port(true).expect("SO_REUSEPORT");
     }

@@ -2,9 +2,9 @@
 //! outgoing connection.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
 use std::sync::{Mutex, PoisonError};
 
 use socket2::{Domain, Socket, Type};
@@ -40,8 +40,7 @@ pub fn free_ports(count: usize) -> Vec<u16> {
 
 impl Leases {
     fn lease_block(&mut self) {
-        let uid = fs::metadata("/proc/self").map(|m| m.uid()).unwrap_or_default();
-        let folder = std::env::temp_dir().join(format!("pmctl-test-ports-{uid}"));
+        let folder = std::env::temp_dir().join(format!("pmctl-test-ports-{}", user()));
         fs::create_dir_all(&folder).expect("a folder for the leases of test ports");
         for first in blocks() {
             if self.blocks.iter().any(|(taken, _)| *taken == first) {
@@ -56,6 +55,14 @@ impl Leases {
         }
         panic!("no block of test ports left");
     }
+}
+
+/// Who runs this: the folder is that user's.
+fn user() -> String {
+    #[cfg(unix)]
+    return rustix::process::geteuid().as_raw().to_string();
+    #[cfg(not(unix))]
+    return std::env::var("USERNAME").unwrap_or_default();
 }
 
 /// First ports of all blocks outside the range outgoing connections are given, the range pmctl gives
@@ -77,12 +84,13 @@ fn bindable(port: u16) -> bool {
         if domain == Domain::IPV6 {
             socket.set_only_v6(true)?;
         }
-        socket.set_reuse_address(true)?;
+        // On Windows it would share the port with whoever has it.
+        socket.set_reuse_address(cfg!(unix))?;
         socket.bind(&address.into())?;
         socket.listen(1)
     };
     bind(Domain::IPV4, (Ipv4Addr::UNSPECIFIED, port).into()).is_ok()
         // A machine without IPv6 has nobody on that side either.
         && bind(Domain::IPV6, (Ipv6Addr::UNSPECIFIED, port).into())
-            .map_or_else(|e| e.raw_os_error() != Some(98), |()| true)
+            .map_or_else(|e| e.kind() != ErrorKind::AddrInUse, |()| true)
 }

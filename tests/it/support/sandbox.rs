@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt;
+#[cfg(unix)]
+use std::os::unix::{fs::chown, process::CommandExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -14,9 +14,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Database, Server, is_root, wait_within};
+#[cfg(unix)]
+use super::is_root;
+use super::{Database, Server, wait_within};
 
 /// The uid of `nobody` on every common system.
+#[cfg(unix)]
 const NOBODY: u32 = 65_534;
 
 /// One user of pmctl with one database. Nothing of the caller's environment but `PATH` gets in.
@@ -24,6 +27,7 @@ pub struct Pmctl {
     // Declared before the folder it lives in is removed: fields drop in order.
     env: BTreeMap<String, String>,
     program: PathBuf,
+    #[cfg(unix)]
     uid: Option<u32>,
     dir: TempDir,
 }
@@ -50,6 +54,12 @@ impl Pmctl {
             ("XDG_CACHE_HOME", "xdg/cache"),
             ("XDG_RUNTIME_DIR", "xdg/run"),
             ("TMPDIR", "tmp"),
+            // The same for Windows.
+            ("USERPROFILE", "home"),
+            ("LOCALAPPDATA", "xdg/state"),
+            ("APPDATA", "xdg/config"),
+            ("TMP", "tmp"),
+            ("TEMP", "tmp"),
         ] {
             let path = dir.path().join(folder);
             fs::create_dir_all(&path).expect("a folder of the sandbox");
@@ -57,16 +67,28 @@ impl Pmctl {
         }
         fs::create_dir_all(dir.path().join("work")).expect("a working directory");
         env.insert("LANG".to_owned(), "C.UTF-8".to_owned());
-        env.insert("PATH".to_owned(), std::env::var("PATH").unwrap_or_default());
-        let database = format!("sqlite://{}", dir.path().join("state/pmctl.db").display());
-        env.insert("PMCTL_DATABASE_URL".to_owned(), database);
+        // Without the second one Windows finds no socket.
+        for name in ["PATH", "SystemRoot"] {
+            env.extend(std::env::var(name).map(|value| (name.to_owned(), value)));
+        }
+        let database = dir.path().join("state/pmctl.db").display().to_string();
+        let database =
+            if cfg!(windows) { format!("/{}", database.replace('\\', "/")) } else { database };
+        env.insert("PMCTL_DATABASE_URL".to_owned(), format!("sqlite://{database}"));
         // A commit waits for the disk, which other tests and builds may keep busy for seconds: a
         // test that is about the timeout names its own.
         env.insert("PMCTL_TIMEOUT".to_owned(), "30s".to_owned());
-        Self { env, program: PathBuf::from(env!("CARGO_BIN_EXE_pmctl")), uid: None, dir }
+        Self {
+            env,
+            program: PathBuf::from(env!("CARGO_BIN_EXE_pmctl")),
+            #[cfg(unix)]
+            uid: None,
+            dir,
+        }
     }
 
     /// Run by somebody without special rights, whoever runs the tests.
+    #[cfg(unix)]
     pub fn as_ordinary_user() -> Self {
         match is_root() {
             true => Self::as_user(NOBODY),
@@ -75,6 +97,7 @@ impl Pmctl {
     }
 
     /// Run by the user of that number, which only root can do.
+    #[cfg(unix)]
     pub fn as_user(uid: u32) -> Self {
         let mut pmctl = Self::new();
         pmctl.uid = Some(uid);
@@ -128,6 +151,7 @@ impl Pmctl {
     pub fn write_config(&self, text: &str) {
         let path = self.work().join("pmctl.toml");
         fs::write(&path, text).expect("pmctl.toml");
+        #[cfg(unix)]
         if let Some(uid) = self.uid {
             give_away(&path, uid);
         }
@@ -172,6 +196,7 @@ impl Pmctl {
     fn confine(&self, mut command: Command, args: &[&str]) -> Command {
         command.args(args).env_clear().envs(&self.env).current_dir(self.work());
         command.stdin(Stdio::null());
+        #[cfg(unix)]
         if let Some(uid) = self.uid {
             command.uid(uid).gid(uid);
         }
@@ -282,6 +307,7 @@ impl Pmctl {
 }
 
 /// Hands a file or folder, and what is in it, to a user.
+#[cfg(unix)]
 fn give_away(path: &Path, uid: u32) {
     chown(path, Some(uid), Some(uid)).expect("chown to another user");
     if path.is_dir() {

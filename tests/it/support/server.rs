@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+#[cfg(unix)]
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -70,6 +71,7 @@ impl Server {
     }
 
     /// Its guardian, while it has one.
+    #[cfg(unix)]
     pub fn guardian(&self) -> Option<Pid> {
         guardian_of(self.pid())
     }
@@ -101,6 +103,7 @@ impl Server {
 
     /// Sends a signal; the child is not reaped before its end was seen, so the pid is its own.
     #[track_caller]
+    #[cfg(unix)]
     pub fn signal(&self, signal: Signal) {
         assert!(self.ended.is_none(), "the server has ended already\n{self}");
         let pid = Pid::from_child(&self.child);
@@ -134,6 +137,7 @@ impl Server {
 
     /// SIGTERM, which must end in exit 0.
     #[track_caller]
+    #[cfg(unix)]
     pub fn stop(mut self) -> String {
         self.signal(Signal::TERM);
         let code = self.wait_exit();
@@ -141,11 +145,11 @@ impl Server {
         self.stderr()
     }
 
-    /// SIGKILL, as the machine's memory killer would.
+    /// SIGKILL, as the machine's memory killer would; on Windows what the task manager does.
     #[track_caller]
     pub fn kill_hard(mut self) {
-        self.signal(Signal::KILL);
-        assert_eq!(self.wait_exit(), -1);
+        self.child.kill().expect("the end of the server");
+        assert_eq!(self.wait_exit(), if cfg!(windows) { 1 } else { -1 });
     }
 
     pub fn stderr(&self) -> String {
@@ -163,6 +167,7 @@ impl Server {
 }
 
 /// The guardian among the children of a process.
+#[cfg(unix)]
 pub fn guardian_of(pid: u32) -> Option<Pid> {
     let is_guardian = |child: &&str| {
         let line = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
@@ -188,8 +193,10 @@ impl Drop for Server {
     fn drop(&mut self) {
         if self.try_exit().is_none() {
             // What it would clean up is about to be removed with the test's folder.
+            #[cfg(unix)]
             let guardian = self.guardian();
             let _ = self.child.kill();
+            #[cfg(unix)]
             if let Some(guardian) = guardian {
                 let _ = kill_process(guardian, Signal::KILL);
             }

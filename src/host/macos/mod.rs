@@ -1,9 +1,14 @@
-//! macOS and the BSDs: sockets through `listeners`, processes through `sysinfo`.
+//! macOS and the BSDs: sockets through `listeners`, processes through `sysinfo`, libproc and kqueue.
 //!
 //! Written without such a machine at hand. `listeners` shows one process of several that share a
 //! socket, and only sockets whose process this user may see: another user's listener shows as free,
 //! which a bind test then contradicts.
 
+mod ending;
+mod start;
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
@@ -14,11 +19,14 @@ use crate::model::{EndSignal, Port, ProcessIdentity};
 
 use super::holders::Listening;
 use super::{HostError, Liveness, PinError, elsewhere, unpinned};
+use start::start_time;
+use table::{is_zombie, refreshed};
 
 pub(super) use elsewhere::{
-    connections, describe, details, in_user_namespace, is_own_socket, listening, may_end_any,
-    overflow_uid, own_figures, own_line, peer_socket,
+    details, in_user_namespace, is_own_socket, listening, may_end_any, overflow_uid, own_line,
+    peer_socket,
 };
+pub(super) use table::{Table, describe, own_figures};
 
 /// Every listening socket whose process this user may see.
 pub(super) fn all_listening() -> io::Result<Vec<Listening>> {
@@ -33,6 +41,11 @@ pub(super) fn all_listening() -> io::Result<Vec<Listening>> {
     Ok(listening.collect())
 }
 
+/// Not told on these systems.
+pub(super) fn connections(_ports: &BTreeSet<Port>) -> Option<BTreeMap<Port, u64>> {
+    None
+}
+
 pub(super) fn is_untouchable(pid: u32) -> bool {
     pid <= 1
 }
@@ -41,27 +54,30 @@ pub(super) fn own_identity() -> Result<ProcessIdentity, HostError> {
     identity_of(std::process::id())
 }
 
-/// The start time counts in seconds there: it is what `sysinfo` has.
 pub(super) fn identity_of(pid: u32) -> Result<ProcessIdentity, HostError> {
     let gone = || HostError::Read {
         what: format!("process {pid}"),
         source: io::ErrorKind::NotFound.into(),
     };
-    let system = elsewhere::refreshed(&[pid].into(), ProcessRefreshKind::nothing());
+    let system = refreshed(&[pid].into(), ProcessRefreshKind::nothing());
     let system = system.ok_or_else(gone)?;
     let process = system.process(Pid::from_u32(pid)).ok_or_else(gone)?;
-    Ok(elsewhere::identity(pid, process.start_time()))
+    Ok(elsewhere::identity(pid, start_time(process).ok_or_else(gone)?))
 }
 
 pub(super) fn liveness(identity: &ProcessIdentity) -> Liveness {
     let kind = ProcessRefreshKind::nothing();
-    let Some(system) = elsewhere::refreshed(&[identity.pid].into(), kind) else {
+    let Some(system) = refreshed(&[identity.pid].into(), kind) else {
         return Liveness::Unknown;
     };
     match system.process(Pid::from_u32(identity.pid)) {
-        Some(process) if elsewhere::is_zombie(process) => Liveness::Dead,
-        Some(process) if process.start_time() == identity.start_time => Liveness::Alive,
-        _ => Liveness::Dead,
+        Some(process) if is_zombie(process) => Liveness::Dead,
+        Some(process) => match start_time(process) {
+            Some(started) if started == identity.start_time => Liveness::Alive,
+            Some(_) => Liveness::Dead,
+            None => Liveness::Unknown,
+        },
+        None => Liveness::Dead,
     }
 }
 
@@ -104,7 +120,7 @@ impl Pin {
     }
 
     pub(super) fn wait(&self, identity: &ProcessIdentity, at_most: Duration) -> bool {
-        unpinned::wait(identity, at_most)
+        ending::wait(identity, at_most)
     }
 
     pub(super) fn has_window(&self) -> bool {

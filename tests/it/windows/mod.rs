@@ -1,0 +1,9 @@
+//! What only Windows has: console events, processes held by handles, locks that keep others from
+//! reading, a guardian without a console. Run on Windows or under Wine.
+
+mod console;
+mod demo;
+mod ending;
+mod guardian;
+mod images;
+mod ports;
