@@ -255,10 +255,11 @@ mod tests {
     #[test]
     fn no_two_servers_share_a_token_file() {
         let dir = tempfile::tempdir().unwrap();
-        let state = dir.path().canonicalize().unwrap();
+        let in_dir = Location::from_path(&dir.path().join("pmctl.db")).unwrap();
+        let state = in_dir.path().parent().unwrap();
         let at = |name: &str| Location::from_path(&state.join(name)).unwrap();
         let path = |location: &Location, node: &str| {
-            control_token_path(location, &node.parse().unwrap(), Some(&state))
+            control_token_path(location, &node.parse().unwrap(), Some(state))
         };
         let default = at("pmctl.db");
         assert_eq!(path(&default, "default"), state.join("control.token"));

@@ -9,6 +9,8 @@ fn around(env: &[(&str, &str)], working_dir: &Path) -> Surroundings {
     let mut env: HashMap<String, OsString> =
         env.iter().map(|(k, v)| ((*k).to_owned(), OsString::from(v))).collect();
     env.insert("HOME".to_owned(), "/h".into());
+    // Where Windows looks for it.
+    env.entry("USERPROFILE".to_owned()).or_insert_with(|| r"C:\Users\ann".into());
     Surroundings {
         env: Box::new(move |name| env.get(name).cloned()),
         working_dir: working_dir.to_owned(),

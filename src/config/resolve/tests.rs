@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use super::*;
 
 fn around(env: &[(&str, &str)], working_dir: &Path) -> Surroundings {
-    let env: HashMap<String, OsString> =
+    let mut env: HashMap<String, OsString> =
         env.iter().map(|(k, v)| ((*k).to_owned(), OsString::from(v))).collect();
+    // Where Windows looks for it.
+    env.entry("USERPROFILE".to_owned()).or_insert_with(|| r"C:\Users\ann".into());
     Surroundings {
         env: Box::new(move |name| env.get(name).cloned()),
         working_dir: working_dir.to_owned(),
@@ -53,16 +55,16 @@ fn with_nothing_configured_every_setting_has_its_default() {
 #[test]
 fn a_flag_beats_the_environment_which_beats_the_file() {
     let folder = folder_with(
-        "database_url = 'sqlite:///file.db'\n[server]\nnode_name = 'file'\nlisten = '127.0.0.1:1'\n",
+        "database_url = 'sqlite:///C:/file.db'\n[server]\nnode_name = 'file'\nlisten = '127.0.0.1:1'\n",
     );
     let around = around(
-        &[("PMCTL_NODE_NAME", "env"), ("PMCTL_DATABASE_URL", "sqlite:///env.db")],
+        &[("PMCTL_NODE_NAME", "env"), ("PMCTL_DATABASE_URL", "sqlite:///C:/env.db")],
         folder.path(),
     );
     let given = flags(&[(Key::NodeName, "flag")]);
     let settings = Settings::resolve(&given, &around).unwrap();
     assert_eq!(settings.node_name.as_str(), "flag");
-    assert_eq!(settings.database_url, "sqlite:///env.db");
+    assert_eq!(settings.database_url, "sqlite:///C:/env.db");
     assert_eq!(settings.serve.listen.port(), 1);
     assert!(settings.database_is_named);
     assert_eq!(settings.config_file, Some(folder.path().join("pmctl.toml")));
@@ -182,11 +184,12 @@ fn a_relative_path_of_the_file_starts_at_the_file_and_one_typed_at_the_working_d
     std::fs::create_dir(&inside).unwrap();
     let named = flags(&[(Key::Config, config.to_str().unwrap())]);
     let settings = Settings::resolve(&named, &around).unwrap();
-    assert!(settings.database_url.ends_with("x/../a.db"), "{}", settings.database_url);
+    let url = settings.database_url.replace('\\', "/");
+    assert!(url.ends_with("x/../a.db"), "{url}");
     assert!(settings.serve.log.file.unwrap().ends_with("x/../a.log"));
     let typed = flags(&[(Key::DatabaseUrl, "sqlite://b.db"), (Key::LogFile, "b.log")]);
     let settings = Settings::resolve(&typed, &around).unwrap();
-    let expected = format!("sqlite://{}/b.db", elsewhere.path().display());
+    let expected = format!("sqlite://{}", elsewhere.path().join("b.db").display());
     assert_eq!(settings.database_url, expected);
     assert_eq!(settings.serve.log.file, Some(elsewhere.path().join("b.log")));
 }
@@ -225,10 +228,11 @@ fn off_loopback_the_control_plane_needs_tls_and_tls_needs_both_its_files() {
     let around = around(&[("HOME", "/h")], folder.path());
     let resolve = |given: &[(Key, &str)]| Settings::resolve(&flags(given), &around);
     let open = (Key::Listen, "0.0.0.0:3000");
-    let (cert, key) = ((Key::TlsCert, "c.pem"), (Key::TlsKey, "/k.pem"));
+    let key_file = folder.path().join("k.pem");
+    let (cert, key) = ((Key::TlsCert, "c.pem"), (Key::TlsKey, key_file.to_str().unwrap()));
     let settings = resolve(&[open, cert, key]).unwrap();
     let access = settings.serve.access;
-    assert_eq!(access.tls, Some((folder.path().join("c.pem"), PathBuf::from("/k.pem"))));
+    assert_eq!(access.tls, Some((folder.path().join("c.pem"), key_file.clone())));
     assert_eq!(access.control_names, ["host.example", "b"]);
     assert!(access.open_metrics);
     assert_eq!(codes(resolve(&[open]).unwrap_err()), ["listen-without-tls"]);

@@ -350,6 +350,10 @@ fn nothing_is_forwarded_to_the_control_address_by_whatever_name() {
     let origin = Origin::saying("an order was taken");
     let port = origin.addr.port();
     for host in ["127.0.0.1", "localhost", "0.0.0.0"] {
+        // Windows connects nobody to it; Wine does, but tells the far end as it was asked for.
+        if cfg!(windows) && host == "0.0.0.0" {
+            continue;
+        }
         let url = format!("http://{host}:{port}");
         let bench = Bench::beside(Some(origin.addr), &url, Limits::default(), 1);
         assert_eq!(bench.client().get("/").status(), 508, "{host}");

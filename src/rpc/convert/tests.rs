@@ -283,7 +283,10 @@ fn new_target(url: &str) -> NewTarget {
 #[test]
 fn a_request_for_a_new_service_arrives_as_it_was_meant() {
     let mut blue = new_target("https://ann:p%40ss@b:8443/x");
-    blue.tls = UpstreamTls { ca_file: Some("/ca.pem".into()), insecure: true };
+    blue.tls = UpstreamTls {
+        ca_file: Some(if cfg!(windows) { "C:/ca.pem" } else { "/ca.pem" }.into()),
+        insecure: true,
+    };
     let targets = BTreeMap::from([
         (parsed::<TargetName>("blue"), blue),
         (parsed("green"), new_target("h2c://[::1]:9000")),
