@@ -196,19 +196,26 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
+    use rustix::process::{Signal, getpid, kill_process};
+
     use super::*;
 
     #[test]
-    fn a_hang_up_sent_to_this_process_is_heard_on_the_thread() {
+    fn a_hang_up_sent_to_this_process_is_heard_on_the_thread_unless_it_is_ignored() {
         let (heard, hears) = mpsc::channel();
         let listening = listen_for_stop_signals(move |signal| {
             // The receiver goes with the test; later signals of this process are not its business.
             heard.send(signal).ok();
         });
         assert!(listening.is_ok());
-        let sent =
-            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::HUP);
-        assert!(sent.is_ok());
-        assert_eq!(hears.recv_timeout(Duration::from_secs(10)), Ok(StopSignal::Hangup));
+        let is_heard = |signal, as_what| {
+            assert!(kill_process(getpid(), signal).is_ok());
+            assert_eq!(hears.recv_timeout(Duration::from_secs(10)), Ok(as_what));
+        };
+        // It is under `nohup`.
+        if !hangup_is_ignored() {
+            is_heard(Signal::HUP, StopSignal::Hangup);
+        }
+        is_heard(Signal::TERM, StopSignal::Terminate);
     }
 }
