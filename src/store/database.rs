@@ -95,7 +95,14 @@ impl Store {
         }
         schema::migrate(&mut connection, path).await?;
         connection.close().await.map_err(failed)?;
-        Self::assemble(location, Some(write_options(path)), readers(read_options(path))).await
+        let readers = readers(read_options(path));
+        let store = Self::assemble(location, Some(write_options(path)), readers).await?;
+        // All of them now: one that is opened later would read whatever lies there by then.
+        let mut opened = Vec::new();
+        for _ in 0..READERS {
+            opened.push(store.reader.acquire().await.map_err(failed)?);
+        }
+        Ok(store)
     }
 
     /// Opens the database for a direct writer, who holds the writer's lock. Never migrates.
@@ -201,7 +208,11 @@ impl Store {
 
     /// A transaction that sees one state of the database throughout.
     pub(super) async fn read(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        self.reader.begin().await.map_err(|e| self.failed("begin to read", e))
+        let begun = self.reader.begin().await;
+        // What SQLite says of a file that is not there any more is about permissions.
+        begun.map_err(|e| {
+            self.check_place().err().unwrap_or_else(|| self.failed("begin to read", e))
+        })
     }
 
     pub(super) fn failed(&self, doing: &'static str, error: sqlx::Error) -> StoreError {

@@ -19,6 +19,24 @@ async fn an_owner_makes_a_private_database_that_stays_the_same_one() {
     assert_eq!(own(&at).await.0.uuid(), uuid);
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn an_owner_whose_file_is_moved_away_reads_on_and_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = location(&dir);
+    let (store, _lock) = own(&at).await;
+    add(&store, "a", 8080).await.unwrap();
+    std::fs::rename(at.path(), dir.path().join("aside")).unwrap();
+    // Each over a connection of its own: none is opened now, of a file that is not there.
+    let _first = store.read().await.unwrap();
+    let _second = store.read().await.unwrap();
+    assert_eq!(store.services(&node()).await.unwrap().len(), 1);
+    let error = add(&store, "b", 8081).await.unwrap_err();
+    assert!(matches!(error, StoreError::Moved { .. }), "{error}");
+    std::fs::rename(dir.path().join("aside"), at.path()).unwrap();
+    add(&store, "b", 8081).await.unwrap();
+}
+
 #[tokio::test]
 async fn the_lock_of_one_database_opens_no_other() {
     let dir = tempfile::tempdir().unwrap();
