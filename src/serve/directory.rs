@@ -2,7 +2,7 @@
 //!
 //! One call an application and beat, whatever the number of services that use it. A registry that
 //! does not answer changes nothing: requests go on to the instances that were listed last. So does one
-//! that suddenly lists none, for a while: it may have been restarted, and hear of them again.
+//! that suddenly lists none that is UP, for a while: it may have been restarted, and hear of them again.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,8 +19,9 @@ use crate::model::{ServiceName, TargetUrl};
 use crate::proxy::Balancer;
 use crate::text::{self, Message};
 
-/// How long a registry must list no instance at all before what it listed is given up: a lease of Eureka's
-/// own clients, within which every instance that is alive tells a restarted registry of itself.
+/// How long a registry must list no instance that is UP before those that it no longer lists are given up:
+/// a lease of Eureka's own clients, within which every instance that is alive tells a restarted registry
+/// of itself.
 const EMPTY: Duration = Duration::from_secs(90);
 
 /// Calls at once.
@@ -41,7 +42,7 @@ pub(super) struct Directory {
 #[derive(Clone, Default)]
 struct Listed {
     instances: Arc<Vec<Instance>>,
-    /// Since when looks have found none of them.
+    /// Since when looks have found none that is UP.
     empty_since: Option<Instant>,
 }
 
@@ -143,13 +144,18 @@ impl Directory {
     ) -> Arc<Vec<Instance>> {
         let mut lists = self.lists();
         let list = lists.entry(application.to_owned()).or_default();
-        // One that is listed as DOWN is known to be: that is the registry's word, and believed.
-        let is_empty = instances.is_empty();
+        let is_empty = !instances.iter().any(|instance| instance.status == InstanceStatus::Up);
         list.empty_since = is_empty.then(|| list.empty_since.unwrap_or(now));
         let is_given_up = list.empty_since.is_some_and(|since| now - since >= EMPTY);
-        if !is_empty || is_given_up || list.instances.is_empty() {
-            list.instances = Arc::new(instances);
+        let mut instances = instances;
+        if is_empty && !is_given_up {
+            // One that is listed as DOWN is known to be: that is the registry's word, and believed.
+            let is_unheard = |old: &&Instance| instances.iter().all(|new| new.id() != old.id());
+            let unheard: Vec<Instance> =
+                list.instances.iter().filter(is_unheard).cloned().collect();
+            instances.extend(unheard);
         }
+        list.instances = Arc::new(instances);
         Arc::clone(&list.instances)
     }
 
@@ -284,9 +290,28 @@ mod tests {
         assert_eq!([210, 299, 300].map(|after| note(after, vec![])), [1, 1, 0]);
         assert_eq!(note(301, vec![instance("h", 9), instance("i", 9)]), 2);
         assert_eq!(note(302, vec![instance("h", 9)]), 1, "one that left is gone at once");
-        let down = Instance { status: InstanceStatus::Down, ..instance("h", 9) };
-        let list = directory.note("ORDERS", vec![down], start + Duration::from_secs(303));
-        assert_eq!(list[0].status, InstanceStatus::Down, "and one that is down takes no more");
+    }
+
+    #[test]
+    fn one_that_is_listed_as_down_is_believed_at_once_and_says_nothing_of_the_others() {
+        let directory = Directory::new(None);
+        let start = Instant::now();
+        let usable = |after: u64, listed: &[(&str, InstanceStatus)]| {
+            let of = |(host, status): &(&str, _)| Instance { status: *status, ..instance(host, 9) };
+            let listed = listed.iter().map(of).collect();
+            let list = directory.note("ORDERS", listed, start + Duration::from_secs(after));
+            urls("edge", &list).len()
+        };
+        let (up, down) = (InstanceStatus::Up, InstanceStatus::Down);
+        assert_eq!(usable(0, &[("h", up), ("i", up)]), 2);
+        // The registry was restarted; the first that tells it of itself is just starting.
+        assert_eq!(usable(1, &[("j", InstanceStatus::Starting)]), 2);
+        assert_eq!(usable(2, &[("h", down)]), 1);
+        assert_eq!(usable(3, &[]), 1, "what is held on to is what it was last");
+        assert_eq!(usable(90, &[("h", down)]), 1);
+        assert_eq!(usable(91, &[("h", down)]), 0);
+        assert_eq!(usable(92, &[("h", up)]), 1);
+        assert_eq!(usable(93, &[("h", down)]), 0);
     }
 
     #[test]

@@ -101,7 +101,7 @@ pub(super) async fn run(ops: Ops, server: Arc<Server>, mut stop: StopWatch) {
             tracing::warn!(%error, "a proxy's panic is not in the events");
         }
         if let ProxyFault::Gone = fault {
-            let again = start_again(ops.clone(), server.clone(), id, times, stop.clone());
+            let again = start_again(ops.clone(), id, times, stop.clone());
             server.tasks.spawn("proxy-restart", Importance::Helper, again);
         }
     }
@@ -109,16 +109,12 @@ pub(super) async fn run(ops: Ops, server: Arc<Server>, mut stop: StopWatch) {
 
 /// Starts the proxy of a service again, unless it was started or is no more wanted meanwhile. What
 /// fails is tried again by the status synchronisation.
-async fn start_again(
-    ops: Ops,
-    server: Arc<Server>,
-    id: ServiceId,
-    times: u32,
-    mut stop: StopWatch,
-) {
+async fn start_again(ops: Ops, id: ServiceId, times: u32, mut stop: StopWatch) {
     if times > 1 {
         // Nobody is to be sent there meanwhile.
-        server.heartbeats.withdraw(&[id]).await;
+        if let Err(error) = ops.withdraw_gone(id).await {
+            tracing::warn!(%error, "a proxy that panicked is not taken out of the registry yet");
+        }
         let pause = FIRST_PAUSE * 2_u32.saturating_pow(times - 2).min(64);
         tokio::select! {
             () = tokio::time::sleep(pause.min(LONGEST_PAUSE)) => {}

@@ -213,6 +213,29 @@ fn a_registry_that_does_not_answer_proves_nothing() {
 }
 
 #[test]
+fn a_silent_registry_that_many_are_left_in_takes_no_time_from_another() {
+    let kit = Kit::new();
+    kit.serve_announced().kill_hard();
+    kit.eureka.set(Fault::Silence);
+    // More than are asked for at once, one after the other in any order.
+    kit.pmctl.sql(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)
+         INSERT INTO registrations SELECT NULL, node_id, service_id, service, port, registries, app,
+             instance_id || '-' || i, host, address, interval_s, duration_s, since
+         FROM registrations, n",
+    );
+    let healthy = FakeEureka::start();
+    let pmctl = kit.pmctl.with("PMCTL_EUREKA_URL", &healthy.url());
+    let server = pmctl.serve_alone();
+    let receipt = verify(&pmctl, 1, &[]);
+    let items = receipt["items"].as_array().expect("items");
+    let asked = items.iter().find(|item| item["name"] == healthy.url().as_str());
+    assert_eq!(asked.map(|item| &item["finding"]), Some(&"clean".into()), "{receipt:#}");
+    assert_eq!(at(&receipt, "instance")["unproved"], 302, "{receipt:#}");
+    server.kill_hard();
+}
+
+#[test]
 fn an_instance_with_the_mark_of_the_database_is_left_though_nothing_is_written_down() {
     let kit = Kit::new();
     kit.serve_announced().stop();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::{CallError, RegistryCalls};
 use crate::eureka::Instance;
@@ -31,8 +31,8 @@ pub enum Consent {
 /// Takes the instance `id` out of every server of `registry` that has it, where `is_ours` says that it
 /// is; each server gets as long as `bound`.
 ///
-/// Taken out of one server counts: servers of a registry tell each other (`eureka-core`,
-/// `PeerAwareInstanceRegistryImpl.java`). That it is not there has to be the word of each of them,
+/// Taken out of one server counts, and nobody is waited for after it: servers of a registry tell each
+/// other (`eureka-core`, `PeerAwareInstanceRegistryImpl.java`). That it is not there has to be the word of each of them,
 /// because one that was restarted, or is cut off, may lack what another has.
 ///
 /// # Errors
@@ -62,17 +62,21 @@ pub async fn take_out(
         let silent = CallError::Silent { url: server.to_owned() };
         tokio::time::timeout(bound, look).await.unwrap_or(Err(silent))
     };
-    let answers = join_all(servers.iter().map(|server| one(server))).await;
+    let mut asked: FuturesUnordered<_> = servers.iter().map(|server| one(server)).collect();
+    let mut answers = Vec::with_capacity(servers.len());
+    while let Some(answer) = asked.next().await {
+        if answer == Ok(Removal::Cancelled) {
+            return answer;
+        }
+        answers.push(answer);
+    }
     together(answers)
 }
 
-/// What the answers of all servers amount to.
+/// What the answers of all servers amount to, where none took it out.
 fn together(answers: Vec<Result<Removal, CallError>>) -> Result<Removal, CallError> {
-    let has = |which| answers.contains(&Ok(which));
-    if has(Removal::Cancelled) {
-        return Ok(Removal::Cancelled);
-    }
-    let outcome = if has(Removal::Foreign) { Removal::Foreign } else { Removal::Gone };
+    let is_foreign = answers.contains(&Ok(Removal::Foreign));
+    let outcome = if is_foreign { Removal::Foreign } else { Removal::Gone };
     if answers.is_empty() {
         return Err(CallError::no_server());
     }
@@ -91,12 +95,10 @@ mod tests {
     #[test]
     fn an_instance_is_gone_only_if_every_server_says_so() {
         let (gone, foreign) = (Some(Removal::Gone), Some(Removal::Foreign));
-        let cancelled = Some(Removal::Cancelled);
         assert_eq!(outcome(&[gone, gone]), gone);
         assert_eq!(outcome(&[gone, None]), None, "the silent one may have it");
         assert_eq!(outcome(&[foreign, None]), None);
         assert_eq!(outcome(&[gone, foreign]), foreign);
-        assert_eq!(outcome(&[None, cancelled, gone]), cancelled, "it tells the others");
         assert_eq!(outcome(&[]), None, "nobody was asked");
     }
 }

@@ -9,8 +9,7 @@ use crate::model::{Credentials, RegistryUrl};
 /// How long a server that failed is asked last.
 const QUARANTINE: Duration = Duration::from_secs(60);
 
-/// How long it is known whether a server is a registry: long enough for one look at many instances,
-/// short enough for a gateway that has just lost the registry behind it.
+/// How long it is remembered that a server is no registry.
 const KNOWN: Duration = Duration::from_secs(5);
 
 /// See the module's documentation.
@@ -21,8 +20,8 @@ pub(super) struct Server {
     pub(super) credentials: Option<Credentials>,
     /// When it failed last.
     failed: Mutex<Option<Instant>>,
-    /// Whether it was a registry, and when that was asked. Held while it is asked, so that all who
-    /// want to know share one answer.
+    /// Whether it was a registry, and when that began to be asked. Held while it is asked, so that all
+    /// who want to know share one answer.
     checked: tokio::sync::Mutex<Option<(Instant, Result<(), CallError>)>>,
 }
 
@@ -49,19 +48,23 @@ impl Server {
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
     }
 
-    /// Whether it is a registry: what `check` says, or said to somebody else a moment ago.
+    /// Whether it is a registry at a moment after this call: what `check` says, or says to somebody
+    /// else who asks later than now. A gateway may lose the registry behind it at any moment, so that
+    /// it was one before means nothing; that it was none a moment ago is enough to believe it nothing.
     pub(super) async fn checked(
         &self,
         check: impl Future<Output = Result<(), CallError>>,
     ) -> Result<(), CallError> {
+        let since = Instant::now();
         let mut checked = self.checked.lock().await;
-        if let Some((at, known)) = &*checked
-            && at.elapsed() < KNOWN
+        if let Some((began, known)) = &*checked
+            && (*began >= since || (known.is_err() && began.elapsed() < KNOWN))
         {
             return known.clone();
         }
+        let began = Instant::now();
         let answer = check.await;
-        *checked = Some((Instant::now(), answer.clone()));
+        *checked = Some((began, answer.clone()));
         answer
     }
 }
@@ -74,21 +77,29 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn whether_a_server_is_a_registry_is_asked_once_for_all_who_want_to_know() {
-        let server = Server::new("http://a/eureka".into(), None);
+    /// Asks `times` at once; how often the server was asked, and what it said.
+    async fn ask(server: &Server, times: u32, is_registry: bool) -> (u32, bool) {
         let asked = Cell::new(0);
-        let ask = || async {
-            server
-                .checked(async {
-                    asked.set(asked.get() + 1);
-                    tokio::task::yield_now().await;
-                    Err(CallError::Status { url: "http://a/eureka".into(), status: 404 })
-                })
-                .await
+        let one = || {
+            server.checked(async {
+                asked.set(asked.get() + 1);
+                tokio::task::yield_now().await;
+                let none = CallError::Status { url: "http://a/eureka".into(), status: 404 };
+                if is_registry { Ok(()) } else { Err(none) }
+            })
         };
-        let answers = join_all((0..1_000).map(|_| ask())).await;
-        assert!(answers.iter().all(Result::is_err));
-        assert_eq!(asked.get(), 1);
+        let answers = join_all((0..times).map(|_| one())).await;
+        assert!(answers.iter().all(|answer| answer == &answers[0]));
+        (asked.get(), answers[0].is_ok())
+    }
+
+    #[tokio::test]
+    async fn whether_a_server_is_a_registry_is_asked_once_for_all_who_want_to_know_now() {
+        let server = Server::new("http://a/eureka".into(), None);
+        // Who comes while it is asked takes part in the next.
+        assert_eq!(ask(&server, 1_000, true).await, (2, true));
+        assert_eq!(ask(&server, 1, true).await, (1, true), "it may have changed since");
+        assert_eq!(ask(&server, 1_000, false).await, (1, false));
+        assert_eq!(ask(&server, 1_000, true).await, (0, false), "a while ago it was none");
     }
 }

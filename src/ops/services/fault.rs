@@ -34,6 +34,17 @@ impl Ops {
         Ok(())
     }
 
+    /// Inside a live server: takes that service out of the registry, unless it runs again.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn withdraw_gone(&self, id: ServiceId) -> Result<(), Fault> {
+        match self.by_id(id).await? {
+            Some(service) => self.heal_lease(&service).await,
+            None => Ok(()),
+        }
+    }
+
     /// Inside a live server: brings that service in line with what is wanted.
     ///
     /// # Errors

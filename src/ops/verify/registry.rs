@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
+use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 
 use super::findings::Findings;
@@ -63,13 +65,8 @@ pub(super) async fn look(
     let at = written.into_iter().map(|urls| (registries.at(&urls), urls));
     let at = at.map(|(registry, urls)| (urls, registry)).collect();
     let asker = Asker { registries: registries.as_ref(), at, uuid: store.uuid(), bound, until };
-    let asker = &asker;
-    let look = async move |row: RegistrationRow| {
-        let there = asker.is_there(&row, servers).await;
-        (row.registration, there)
-    };
-    let looks: Vec<_> =
-        stream::iter(left.into_iter().map(look)).buffered(MOST_CALLS).collect().await;
+    // All at once: one registry that is silent takes no time from another, nor from the lists.
+    let (looks, lists) = tokio::join!(asker.rows(left, servers), asker.lists(&known));
     for (of, there) in looks {
         let message = text::verify::registration_left(&of.service, &of.instance_id);
         findings.add(VerifySubject::Registration, &of.instance_id, Finding::Left, message);
@@ -86,7 +83,10 @@ pub(super) async fn look(
             }
         }
     }
-    asker.list(&known, findings).await;
+    let mut said = BTreeSet::new();
+    for list in lists {
+        list.tell(&mut said, findings);
+    }
     Ok(())
 }
 
@@ -124,37 +124,60 @@ impl Asker<'_> {
         look.map(|would| would == Removal::Cancelled).map_err(|error| error.message())
     }
 
+    /// Looks for each row in its registry.
+    async fn rows(
+        &self,
+        rows: Vec<RegistrationRow>,
+        servers: &Servers,
+    ) -> Vec<(Registration, Result<bool, Message>)> {
+        let mut by_registry: BTreeMap<Vec<String>, Vec<RegistrationRow>> = BTreeMap::new();
+        for row in rows {
+            by_registry.entry(row.registration.registries.clone()).or_default().push(row);
+        }
+        let looks = by_registry.into_values().map(|rows| self.rows_of_one(rows, servers).boxed());
+        join_all(looks).await.into_iter().flatten().collect()
+    }
+
+    async fn rows_of_one(
+        &self,
+        rows: Vec<RegistrationRow>,
+        servers: &Servers,
+    ) -> Vec<(Registration, Result<bool, Message>)> {
+        let look = move |row: RegistrationRow| async move {
+            let there = self.is_there(&row, servers).await;
+            (row.registration, there)
+        };
+        stream::iter(rows.into_iter().map(look)).buffered(MOST_CALLS).collect().await
+    }
+
     /// Asks the configured registry and every one that is written down what it lists.
-    async fn list(&self, known: &BTreeSet<Key>, findings: &mut Findings) {
+    async fn lists(&self, known: &BTreeSet<Key>) -> Vec<List> {
         let written = self.at.iter().map(|(urls, registry)| (registry.clone(), urls.join(", ")));
         let configured = self.registries.configured().map(|registry| (registry, "-".to_owned()));
-        let mut said = BTreeSet::new();
-        for (registry, urls) in configured.into_iter().chain(written) {
-            match self.within(registry.applications(), &urls).await {
-                Ok((listed, by)) => {
-                    // The configured one is mostly the one that is written down.
-                    if !said.insert(by.registry.clone()) {
-                        continue;
-                    }
-                    let marked = |of: &&Instance| {
-                        NodeMark::is_of_database(self.uuid, of)
-                            && !known.contains(&(of.app.clone(), of.id().to_owned()))
-                    };
-                    let total = listed.instances().count();
-                    let message = text::verify::registry_asked(&by.registry, total);
-                    findings.add(VerifySubject::Instance, &by.registry, Finding::Clean, message);
-                    for instance in listed.instances().filter(marked) {
-                        self.stray(&registry, &by.registry, instance, findings).await;
-                    }
-                }
-                Err(reason) => {
-                    if said.insert(reason.to_string()) {
-                        let message = text::verify::registry_unknown(reason);
-                        findings.add(VerifySubject::Instance, urls, Finding::Unproved, message);
-                    }
-                }
-            }
-        }
+        let all = configured.into_iter().chain(written);
+        join_all(all.map(|(registry, urls)| self.list(registry, urls, known).boxed())).await
+    }
+
+    async fn list(
+        &self,
+        registry: Arc<dyn RegistryCalls>,
+        urls: String,
+        known: &BTreeSet<Key>,
+    ) -> List {
+        let (listed, by) = match self.within(registry.applications(), &urls).await {
+            Ok(answer) => answer,
+            Err(reason) => return List::Unknown { urls, reason },
+        };
+        let is_stray = |of: &&Instance| {
+            NodeMark::is_of_database(self.uuid, of)
+                && !known.contains(&(of.app.clone(), of.id().to_owned()))
+        };
+        let strays: Vec<&Instance> = listed.instances().filter(is_stray).collect();
+        let looks: Vec<_> =
+            strays.into_iter().map(|of| self.stray(&registry, &by.registry, of).boxed()).collect();
+        let strays: Vec<_> = stream::iter(looks).buffered(MOST_CALLS).collect().await;
+        let strays = strays.into_iter().flatten().collect();
+        List::Known { url: by.registry, total: listed.instances().count(), strays }
     }
 
     /// An instance with the mark of the database that is not written down. Lists may be of a moment
@@ -164,20 +187,16 @@ impl Asker<'_> {
         registry: &Arc<dyn RegistryCalls>,
         url: &str,
         listed: &Instance,
-        findings: &mut Findings,
-    ) {
+    ) -> Option<Stray> {
         let (app, id) = (&listed.app, listed.id());
-        match self.within(registry.instance(app, id), url).await {
+        let (finding, message) = match self.within(registry.instance(app, id), url).await {
             Ok(Some(now)) if NodeMark::is_of_database(self.uuid, &now) => {
-                let message = text::verify::instance_stray(id, url, app);
-                findings.add(VerifySubject::Instance, id, Finding::Left, message);
+                (Finding::Left, text::verify::instance_stray(id, url, app))
             }
-            Ok(_) => {}
-            Err(reason) => {
-                let message = text::verify::instance_unknown(id, reason);
-                findings.add(VerifySubject::Instance, id, Finding::Unproved, message);
-            }
-        }
+            Ok(_) => return None,
+            Err(reason) => (Finding::Unproved, text::verify::instance_unknown(id, reason)),
+        };
+        Some(Stray { id: id.to_owned(), finding, message })
     }
 
     async fn within<T>(
@@ -188,6 +207,48 @@ impl Asker<'_> {
         match tokio::time::timeout(self.bound(), call).await {
             Ok(answer) => answer.map_err(|error| error.message()),
             Err(_) => Err(text::lease::lease_registry_silent(urls)),
+        }
+    }
+}
+
+/// What a registry listed.
+enum List {
+    Known {
+        /// Whoever of its servers answered.
+        url: String,
+        total: usize,
+        strays: Vec<Stray>,
+    },
+    Unknown {
+        urls: String,
+        reason: Message,
+    },
+}
+
+/// An instance that carries the mark of the database and is not written down.
+struct Stray {
+    id: String,
+    finding: Finding,
+    message: Message,
+}
+
+impl List {
+    /// Adds what was found, unless the same server or reason was `said`: the configured registry is
+    /// mostly the one that is written down.
+    fn tell(self, said: &mut BTreeSet<String>, findings: &mut Findings) {
+        const OF: VerifySubject = VerifySubject::Instance;
+        match self {
+            Self::Known { url, total, strays } if said.insert(url.clone()) => {
+                let message = text::verify::registry_asked(&url, total);
+                findings.add(OF, &url, Finding::Clean, message);
+                for stray in strays {
+                    findings.add(OF, &stray.id, stray.finding, stray.message);
+                }
+            }
+            Self::Unknown { urls, reason } if said.insert(reason.to_string()) => {
+                findings.add(OF, urls, Finding::Unproved, text::verify::registry_unknown(reason));
+            }
+            Self::Known { .. } | Self::Unknown { .. } => {}
         }
     }
 }

@@ -9,6 +9,7 @@ use super::entry::{Entry, Stage, Told, Written};
 use super::plan::Wanted;
 use crate::eureka::{Answer, InstanceStatus, Lease, Schedule, Step, Verdict};
 use crate::model::{Heartbeat, HeartbeatCall, LeaseState, Registration, ServiceId, Timestamp};
+use crate::store::RegistrationVersion;
 use crate::text::Message;
 
 /// Calls, and events, kept in memory while the database does not take them.
@@ -232,6 +233,17 @@ impl Book {
         .collect()
     }
 
+    /// Takes note that an orphan is out and its row forgotten. Gives back the row that was written in
+    /// its place meanwhile, which is to be forgotten as well.
+    pub(super) fn released(&mut self, gone: RegistrationVersion) -> Option<RegistrationVersion> {
+        let at = self.orphans.iter().position(|orphan| orphan.written.row == gone.id)?;
+        let known = self.orphans[at].written.version();
+        if known == gone {
+            self.orphans.swap_remove(at);
+        }
+        (known != gone).then_some(known)
+    }
+
     /// Whether the entry that a call is about is to stay in the registry still.
     pub(super) fn is_wanted(&self, call: &Call) -> bool {
         let entry = self.entries.get(&call.id);
@@ -265,8 +277,8 @@ impl Book {
                     entry.stage = Stage::Preparing;
                 }
                 Stage::Leased { written, lease, told } => {
-                    // The registry has given it up by now, and somebody else may have come.
-                    let looks = lease.state(now) == LeaseState::Expired;
+                    // The registry has given it up or lost it, and somebody else may have come.
+                    let looks = lease.state(now) == LeaseState::Expired || lease.is_lost();
                     if looks {
                         *told = (*told).min(Told::Perhaps);
                     }
@@ -303,17 +315,20 @@ impl Book {
         let is_orphan =
             |written: &Written| self.orphans.iter().any(|o| o.written.row == written.row);
         let was_orphan = result.as_ref().is_ok_and(is_orphan);
+        // What takes the orphan out forgets its row as it is written now.
+        if let Ok(written) = &result {
+            for orphan in &mut self.orphans {
+                if orphan.written.row == written.row {
+                    orphan.written = written.clone();
+                }
+            }
+        }
         let entry = self.entries.get_mut(&id).filter(|e| e.generation == asked.generation);
         let Some(entry) = entry else { return result.ok().filter(|_| !was_orphan) };
         match result {
             // What its last life left is just being taken out, which might take away what is announced
             // now: that ends first.
             Ok(written) if is_being_released(&self.orphans, written.row) => {
-                for orphan in &mut self.orphans {
-                    if orphan.written.row == written.row {
-                        orphan.written = written.clone();
-                    }
-                }
                 entry.stage = Stage::Waiting(now + AFTER_RELEASE);
             }
             Ok(written) => {
@@ -357,9 +372,8 @@ impl Book {
         *told = (*told).max(ended.told);
         let verdict = lease.end(ended.answer, now, clock);
         // The registry has lost it and has not taken it anew: somebody else may have come meanwhile.
-        if verdict == Verdict::Failed && matches!(call.step, Step::Again { .. }) && lease.is_lost()
-        {
-            *told = Told::Perhaps;
+        if lease.is_lost() {
+            *told = (*told).min(Told::Perhaps);
         }
         entry.latency = Some(ended.latency);
         entry.failure.clone_from(&ended.failure);

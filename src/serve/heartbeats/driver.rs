@@ -186,28 +186,28 @@ impl Heartbeats {
         let of = &call.registration;
         let (app, id) = (of.app.as_str(), of.instance_id.as_str());
         let is_first = matches!(call.step, Step::Announce { .. });
-        let mut has_own = false;
-        if is_first || call.looks {
-            let found = plan.registry.instance(app, id).await?;
-            has_own = found.as_ref().is_some_and(|found| plan.mark.is_on(found));
-            if let Some(found) = &found {
-                let is_here = found.ip_addr == of.address && found.port.number == of.port.get();
-                // Of an earlier life, or of whoever had this very address before. What has come under
-                // our id since we announced it is neither.
-                let is_old = is_first && (plan.mark.is_of_node(found) || is_here);
-                // One without a mark is taken over.
-                if NodeMark::is_any(found) && !has_own && !is_old {
-                    let whose = format!("{}:{}", found.host_name, found.port.number);
-                    return Err(Met::Taken(text::lease::lease_instance_taken(id, whose)));
-                }
-            }
-            // What stands there under our id would win by a newer timestamp, and its override would
-            // stick: it goes first.
-            if is_first && found.is_some() {
-                plan.registry.cancel(app, id).await?;
+        let found = match is_first || call.looks {
+            true => plan.registry.instance(app, id).await?,
+            false => None,
+        };
+        let has_own = found.as_ref().is_some_and(|found| plan.mark.is_on(found));
+        let stranger = found.filter(|_| !has_own);
+        if let Some(found) = &stranger {
+            let is_here = found.ip_addr == of.address && found.port.number == of.port.get();
+            // Of an earlier life, or of whoever had this very address before. What has come under
+            // our id since we announced it is neither.
+            let is_old = is_first && (plan.mark.is_of_node(found) || is_here);
+            // One without a mark is taken over.
+            if NodeMark::is_any(found) && !is_old {
+                let whose = format!("{}:{}", found.host_name, found.port.number);
+                return Err(Met::Taken(text::lease::lease_instance_taken(id, whose)));
             }
         }
         let (status, dirty) = match call.step {
+            // Renewing would keep what is not ours alive.
+            Step::Renew { .. } if stranger.is_some() => {
+                return Err(CallError::NotFound { url: plan.urls() }.into());
+            }
             Step::Renew { status, dirty } => {
                 let renewed = plan.registry.renew(app, id, status, dirty).await?;
                 if has_own {
@@ -217,6 +217,11 @@ impl Heartbeats {
             }
             Step::Again { status, dirty } | Step::Announce { status, dirty } => (status, dirty),
         };
+        // What stands there under our id would win by a newer timestamp, and its override would stick:
+        // it goes first.
+        if stranger.is_some() || (is_first && has_own) {
+            plan.registry.cancel(app, id).await?;
+        }
         if !self.book().is_wanted(call) {
             return Err(Met::Unwanted(text::lease::lease_stopping()));
         }
@@ -243,12 +248,12 @@ impl Heartbeats {
         let was_answered = result.is_ok();
         match result {
             Ok(_) => {
-                // Written down anew meanwhile, it waits for the end of this one.
-                let row = orphan.written.row;
-                let known = self.book().orphans.iter().find(|o| o.written.row == row).cloned();
-                let gone = known.map_or(orphan.written, |orphan| orphan.written);
-                self.forget_rows(plan, &[gone.version()]).await;
-                self.book().orphans.retain(|other| other.written.row != row);
+                let mut gone = Some(orphan.written.version());
+                while let Some(version) = gone {
+                    self.forget_rows(plan, &[version]).await;
+                    // Written down anew meanwhile, it waits for the end of this one.
+                    gone = self.book().released(version);
+                }
             }
             Err(error) => {
                 let failures = orphan.failures + 1;

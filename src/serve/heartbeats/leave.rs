@@ -29,8 +29,6 @@ pub(in crate::serve) struct Left {
 /// Something to be taken back.
 struct Going {
     written: Written,
-    /// The registry said that it has it: nobody else's stands under its id.
-    is_ours: bool,
     /// A call about it did not end before: it may still arrive after ours.
     is_uncertain: bool,
 }
@@ -122,9 +120,7 @@ impl Heartbeats {
                     Stage::Leased { written, told: Told::No, .. } if !is_uncertain => {
                         untold.push(written.version());
                     }
-                    Stage::Leased { written, told, .. } => {
-                        going.push(Going { written, is_ours: told == Told::Yes, is_uncertain });
-                    }
+                    Stage::Leased { written, .. } => going.push(Going { written, is_uncertain }),
                     Stage::Waiting(_) | Stage::Preparing | Stage::Refused(_) => {}
                 }
             }
@@ -143,22 +139,15 @@ impl Heartbeats {
         let cancel = async |going: Going| {
             let of = &going.written.registration;
             let began = Instant::now();
-            let call = async {
-                match going.is_ours {
-                    true => plan.registry.cancel(&of.app, &of.instance_id).await.map(drop),
-                    false => {
-                        let left = deadline.saturating_duration_since(began);
-                        plan.take_out(of, left).await.map(drop)
-                    }
-                }
-            };
-            let result = match tokio::time::timeout_at(deadline.into(), call).await {
-                Ok(Ok(())) if going.is_uncertain => {
+            // What the registry once said it has may be somebody else's by now: it lost ours, and took
+            // theirs under the same id.
+            let left = deadline.saturating_duration_since(began);
+            let result = match plan.take_out(of, left).await {
+                Ok(_) if going.is_uncertain => {
                     Err(text::lease::lease_registry_silent(of.registries.join(", ")))
                 }
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(error.message()),
-                Err(_) => Err(text::lease::lease_registry_silent(of.registries.join(", "))),
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.message()),
             };
             let latency = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             let (failure, at) = (result.as_ref().err().cloned(), clock::now());
@@ -191,6 +180,6 @@ impl Heartbeats {
 
 impl From<Written> for Going {
     fn from(written: Written) -> Self {
-        Self { written, is_ours: false, is_uncertain: false }
+        Self { written, is_uncertain: false }
     }
 }

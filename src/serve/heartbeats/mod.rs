@@ -88,11 +88,15 @@ impl Heartbeats {
         let is_same = |(id, entry): &(ServiceId, &Entry)| {
             *id == of.service_id || entry.wanted.name == of.service
         };
-        match book.entries().find(is_same).map(|(_, entry)| entry.announced(of)) {
-            None => Announced::Never,
-            // What it put in its place stands elsewhere: there the older one may still be.
-            Some(Announced::Confirmed) if !plan.is_at(&of.registries) => Announced::Never,
-            Some(announced) => announced,
+        let Some((_, entry)) = book.entries().find(is_same) else { return Announced::Never };
+        match entry.announced(of) {
+            // What it put in its place stands elsewhere, or cannot be put there now: where the older
+            // one may still be, nothing else takes it out.
+            Announced::Confirmed if !plan.is_at(&of.registries) => Announced::Never,
+            Announced::Pending if entry.is_failing() && plan.is_apart_from(&of.registries) => {
+                Announced::Never
+            }
+            announced => announced,
         }
     }
 

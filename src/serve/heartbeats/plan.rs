@@ -76,6 +76,13 @@ impl Plan {
         ours == servers.iter().map(String::as_str).collect()
     }
 
+    /// Whether none of these servers is one of the registry's: what is done at one of them is done at
+    /// no other.
+    pub(super) fn is_apart_from(&self, servers: &[String]) -> bool {
+        let is_ours = |server: &String| self.settings.urls.iter().any(|url| url.as_str() == server);
+        !servers.iter().any(is_ours)
+    }
+
     /// Takes out of the registry what may be somebody else's by now; each of its servers gets as long
     /// as `bound`.
     pub(super) async fn take_out(

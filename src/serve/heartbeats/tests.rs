@@ -348,13 +348,13 @@ async fn what_is_under_way_is_awaited_before_the_instance_is_taken_back() {
         let release = async {
             kit.until("marked", || kit.heartbeats.book().entries().all(|(_, e)| e.is_leaving))
                 .await;
-            assert_eq!(kit.made.count("cancel"), 0);
+            assert_eq!(kit.made.count("get"), 1, "before it was announced");
             drop(held);
         };
         tokio::join!(kit.heartbeats.withdraw(&[ServiceId(1)]), release);
         assert_eq!(kit.made.count("register"), 1);
         let calls = kit.made.calls.lock().unwrap().clone();
-        assert_eq!(calls.last().map(String::as_str), Some("cancel s1"), "{calls:?}");
+        assert_eq!(calls.last().map(String::as_str), Some("get s1"), "{calls:?}");
         assert_eq!(kit.made.ids().len(), 0);
         assert_eq!(kit.rows().await.len(), 0);
         kit.end().await;

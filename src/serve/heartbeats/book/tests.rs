@@ -121,6 +121,23 @@ fn a_row_written_for_a_service_that_left_meanwhile_is_given_back() {
 }
 
 #[test]
+fn a_row_written_anew_for_a_service_that_left_goes_with_what_its_last_life_left() {
+    let mut kit = Kit::new();
+    kit.put(1);
+    let due = kit.begin();
+    let (reason, next) = (text::lease::lease_registry_silent("u"), None);
+    kit.book.orphans.push(Orphan { written: written(1), reason, failures: 1, next });
+    kit.book.forget(ServiceId(1));
+    let mut anew = written(1);
+    Arc::make_mut(&mut anew.registration).since = Timestamp::from_millis(7);
+    let left = kit.book.prepared(&due.prepare[0], Ok(anew.clone()), kit.now);
+    assert!(left.is_none(), "whoever takes the instance out forgets it");
+    assert_eq!(kit.book.released(written(1).version()), Some(anew.version()));
+    assert_eq!(kit.book.released(anew.version()), None);
+    assert!(kit.book.orphans.is_empty());
+}
+
+#[test]
 fn an_unhealthy_or_draining_service_is_announced_as_down_until_it_is_neither() {
     let mut kit = Kit::new();
     kit.leased(1);
