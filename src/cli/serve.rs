@@ -46,6 +46,7 @@ pub(super) fn run(
     log_panics();
     // One for each thread of the data plane, and one for all the others.
     host::share_heaps(u16::try_from(settings.serve.workers.saturating_add(1)).unwrap_or(u16::MAX));
+    host::keep_large_pieces_apart();
     let _log = logging::start(&settings.serve.log, output)?;
     let (sender, signs) = mpsc::channel();
     let observer = Arc::new(Forward(Mutex::new(sender)));

@@ -44,7 +44,7 @@ pub use details::{connections, details, is_untouchable, may_end_any, own_line, o
 pub use error::HostError;
 pub use figures::{ProcessFigures, own_figures};
 pub use grace::{StopGrace, Stopper, stop_grace};
-pub use heap::{give_back_unused_memory, share_heaps};
+pub use heap::{give_back_unused_memory, keep_large_pieces_apart, share_heaps};
 pub use holders::{Holder, Holding, holders};
 pub use identity::{Liveness, identity_of, is_alive, liveness, own_identity, seen_here};
 pub use limit::{DescriptorLimit, raise_descriptor_limit};

@@ -13,9 +13,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::limits::MOST_READ;
 use super::timer::Deadline;
 
 /// What a connection's task and its socket tell each other; both live on one thread.
@@ -101,7 +102,7 @@ impl AsyncRead for ClientIo {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let mut polled = Pin::new(&mut self.tcp).poll_read(cx, buf);
+        let mut polled = Pin::new(&mut (&mut self.tcp).take(MOST_READ)).poll_read(cx, buf);
         if polled.is_pending() && self.state.closing.get() && buf.remaining() > 0 {
             polled = match self.read_now(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -18,10 +18,11 @@ use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::body::{BodyError, RequestBody};
 use super::connect::UpstreamIo;
+use super::limits::MOST_READ;
 use super::pool::UpstreamGuard;
 use super::relay::Relay;
 
@@ -224,7 +225,7 @@ impl AsyncRead for Counted {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        let polled = Pin::new(&mut (&mut self.io).take(MOST_READ)).poll_read(cx, buf);
         let read = buf.filled().len() - before;
         self.received.set(self.received.get() + read as u64);
         polled
