@@ -95,6 +95,7 @@ impl Directory {
             wanted.entry(application).or_default().push(spread);
         }
         self.met().retain(|application, _| wanted.contains_key(application));
+        self.lists().retain(|application, _| wanted.contains_key(application));
         let Some(registry) = &self.registry else {
             wanted.values().flatten().for_each(|spread| spread.balancer.give_up());
             return;
@@ -118,7 +119,9 @@ impl Directory {
     ) {
         match listed {
             Ok(instances) => {
-                let instances = self.note(&application, instances, Instant::now());
+                let is_own = |user: &Spread| app_name(&user.running.name) == application;
+                let is_own = users.iter().any(is_own);
+                let instances = self.note(&application, instances, is_own, Instant::now());
                 for Spread { running, balancer } in users {
                     give(running, balancer, control, &instances);
                 }
@@ -135,19 +138,23 @@ impl Directory {
         }
     }
 
-    /// Remembers what was listed; what is to be used.
+    /// Remembers what was listed; what is to be used. What a pmctl announced is nothing to go by where
+    /// the application is that of a user (`is_own`): it is the first that a restarted registry hears of.
     fn note(
         &self,
         application: &str,
-        instances: Vec<Instance>,
+        mut instances: Vec<Instance>,
+        is_own: bool,
         now: Instant,
     ) -> Arc<Vec<Instance>> {
         let mut lists = self.lists();
         let list = lists.entry(application.to_owned()).or_default();
-        let is_empty = !instances.iter().any(|instance| instance.status == InstanceStatus::Up);
+        let is_usable = |instance: &Instance| {
+            instance.status == InstanceStatus::Up && !(is_own && NodeMark::is_any(instance))
+        };
+        let is_empty = !instances.iter().any(is_usable);
         list.empty_since = is_empty.then(|| list.empty_since.unwrap_or(now));
         let is_given_up = list.empty_since.is_some_and(|since| now - since >= EMPTY);
-        let mut instances = instances;
         if is_empty && !is_given_up {
             // One that is listed as DOWN is known to be: that is the registry's word, and believed.
             let is_unheard = |old: &&Instance| instances.iter().all(|new| new.id() != old.id());
@@ -281,7 +288,7 @@ mod tests {
         let directory = Directory::new(None);
         let start = Instant::now();
         let note = |after: u64, instances| {
-            directory.note("ORDERS", instances, start + Duration::from_secs(after)).len()
+            directory.note("ORDERS", instances, false, start + Duration::from_secs(after)).len()
         };
         assert_eq!(note(0, vec![]), 0, "there never were any");
         assert_eq!(note(100, vec![instance("h", 9)]), 1);
@@ -299,7 +306,7 @@ mod tests {
         let usable = |after: u64, listed: &[(&str, InstanceStatus)]| {
             let of = |(host, status): &(&str, _)| Instance { status: *status, ..instance(host, 9) };
             let listed = listed.iter().map(of).collect();
-            let list = directory.note("ORDERS", listed, start + Duration::from_secs(after));
+            let list = directory.note("ORDERS", listed, false, start + Duration::from_secs(after));
             urls("edge", &list).len()
         };
         let (up, down) = (InstanceStatus::Up, InstanceStatus::Down);
@@ -312,6 +319,22 @@ mod tests {
         assert_eq!(usable(91, &[("h", down)]), 0);
         assert_eq!(usable(92, &[("h", up)]), 1);
         assert_eq!(usable(93, &[("h", down)]), 0);
+    }
+
+    #[test]
+    fn a_services_own_instance_does_not_speak_for_a_registry_that_was_restarted() {
+        let directory = Directory::new(None);
+        let start = Instant::now();
+        let mut own = instance("p", 1);
+        own.metadata.insert("pmctl.node".into(), "uuid/default".into());
+        let usable = |after: u64, listed: &[Instance]| {
+            let at = start + Duration::from_secs(after);
+            urls("orders", &directory.note("ORDERS", listed.to_vec(), true, at))
+        };
+        let here = ["http://h:9/v1"];
+        assert_eq!(usable(0, &[own.clone(), instance("h", 9)]), here);
+        assert_eq!(usable(1, std::slice::from_ref(&own)), here);
+        assert_eq!(usable(91, &[own]), [""; 0]);
     }
 
     #[test]

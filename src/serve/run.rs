@@ -106,11 +106,8 @@ impl Prepared {
         tasks.spawn("directory", Importance::Helper, async move {
             followed.directory.follow(&followed.proxies, beat, heard).await;
         });
-        if server.heartbeats.is_on() {
-            let bound = run.heartbeat_timeout;
-            let residue = residue::run(ops.clone(), bound, stop.watch());
-            tasks.spawn("registry-residue", Importance::Helper, residue);
-        }
+        let residue = residue::run(ops.clone(), run.heartbeat_timeout, stop.watch());
+        tasks.spawn("registry-residue", Importance::Helper, residue);
         tasks.spawn("thrift", Importance::Helper, thrift::run(stop.watch()));
         let syncing = sync::run(ops.clone(), server.clone(), run.sync_interval, stop.watch());
         let sync = tasks.spawn("status-sync", Importance::Needed, syncing);

@@ -203,3 +203,38 @@ fn a_cleanup_that_can_ask_no_registry_says_what_may_be_left_in_one() {
         assert!(message.contains(&kit.registries[0].url()), "{message}");
     }
 }
+
+#[test]
+fn what_a_dead_server_left_is_taken_out_though_no_registry_is_configured_any_more() {
+    let kit = Kit::new(1);
+    kit.announce_and_die();
+    kit.pmctl.write_config("");
+    let server = kit.pmctl.serve();
+    kit.wait_listed(&kit.registries[0], false);
+    server.stop();
+    assert_eq!(cleaned(&kit.pmctl, 0, &[]), Vec::<Value>::new(), "nothing is left");
+}
+
+#[test]
+fn an_instance_whose_lease_expired_is_taken_out_of_the_list_that_it_still_stands_in() {
+    let (pmctl, upstream, port) = (Pmctl::new(), Upstream::saying("hello"), free_port());
+    // Nothing is evicted while so few renew.
+    let registry = Registry::start(&pmctl, &[]);
+    pmctl.announce_in(&registry.url());
+    pmctl.add("shop", port, &upstream.url());
+    let own = format!("/apps/SHOP/127.0.0.1:shop:{port}");
+    let server = pmctl.serve_alone();
+    wait_until("the instance", || match status(&registry, &own) {
+        200 => Ok(()),
+        other => Err(other.to_string()),
+    });
+    server.kill_hard();
+    wait_until("an expired lease", || match status(&registry, &own) {
+        404 => Ok(()),
+        other => Err(other.to_string()),
+    });
+    assert_eq!(status(&registry, "/apps/SHOP"), 200, "it is listed still");
+    let done = cleaned(&pmctl, 0, &[]);
+    assert_eq!((done.len(), &done[0]["action"]), (1, &"cancelled".into()), "{done:?}");
+    assert_eq!(status(&registry, "/apps/SHOP"), 404);
+}

@@ -213,6 +213,27 @@ fn a_registry_that_does_not_answer_proves_nothing() {
 }
 
 #[test]
+fn every_server_of_a_registry_is_asked_what_it_lists() {
+    let kit = Kit::new();
+    let other = FakeEureka::start();
+    let urls = format!("{},{}", kit.eureka.url(), other.url());
+    let server = kit.serve_announced();
+    let instance = kit.eureka.instance("SHOP").expect("the instance");
+    server.stop();
+    let pmctl = kit.pmctl.with("PMCTL_EUREKA_URL", &urls);
+    verify(&pmctl, 0, &[]);
+    // As after a renewal that the first passed on late.
+    other.put("SHOP", &kit.instance, instance);
+    let receipt = verify(&pmctl, 1, &[]);
+    let key = ("instance".to_owned(), kit.instance.clone());
+    assert_eq!(found(&receipt), BTreeMap::from([(key, "left".to_owned())]), "{receipt:#}");
+    other.set(Fault::Status(503));
+    let receipt = verify(&pmctl, 1, &[]);
+    let key = ("instance".to_owned(), other.url());
+    assert_eq!(found(&receipt), BTreeMap::from([(key, "unproved".to_owned())]), "{receipt:#}");
+}
+
+#[test]
 fn a_silent_registry_that_many_are_left_in_takes_no_time_from_another() {
     let kit = Kit::new();
     kit.serve_announced().kill_hard();

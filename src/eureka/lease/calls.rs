@@ -127,26 +127,29 @@ pub trait RegistryCalls: Send + Sync {
         dirty: i64,
     ) -> BoxFuture<'a, Result<Answered, CallError>>;
 
-    /// Takes an instance back; one that is not there counts as taken back. Every server of the
-    /// registry is asked at once and the first that did it counts; if none did, it is taken back only
-    /// where none of them has it.
+    /// Takes an instance back before it is announced anew; one that is not there counts as taken back.
+    /// One server does it, and is asked first by the next call: a peer that hears of the end from it
+    /// later than of the announcement would end that. It is taken back if none of those that can be
+    /// asked has it.
     fn cancel<'a>(
         &'a self,
         app: &'a str,
         id: &'a str,
     ) -> BoxFuture<'a, Result<Answered, CallError>>;
 
-    /// One instance, `None` where the servers that can be asked do not have it.
+    /// One instance, `None` where the servers that can be asked do not have it. No proof of that: a
+    /// gateway may have lost the registry behind it.
     fn instance<'a>(
         &'a self,
         app: &'a str,
         id: &'a str,
     ) -> BoxFuture<'a, Result<Option<Instance>, CallError>>;
 
-    /// Base URLs of its servers, for [`RegistryCalls::instance_at`] and [`RegistryCalls::cancel_at`].
+    /// Base URLs of its servers, for the calls of one server; the one that answered last first.
     fn servers(&self) -> Vec<&str>;
 
-    /// One instance by the word of one server, `None` where that one does not have it.
+    /// One instance by the word of one server, `None` where that one does not have it and is known to be
+    /// a registry.
     fn instance_at<'a>(
         &'a self,
         server: &'a str,
@@ -154,13 +157,28 @@ pub trait RegistryCalls: Send + Sync {
         id: &'a str,
     ) -> BoxFuture<'a, Result<Option<Instance>, CallError>>;
 
-    /// Takes an instance out of one server; one that is not there counts as taken out.
+    /// Takes an instance out of one server; one that is not there counts as taken out, as for
+    /// [`RegistryCalls::instance_at`].
     fn cancel_at<'a>(
         &'a self,
         server: &'a str,
         app: &'a str,
         id: &'a str,
     ) -> BoxFuture<'a, Result<(), CallError>>;
+
+    /// The instances of an application by the word of one server, as for
+    /// [`RegistryCalls::instance_at`]. A list may be of up to 30 s ago.
+    fn application_at<'a>(
+        &'a self,
+        server: &'a str,
+        app: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Instance>, CallError>>;
+
+    /// Everything one server lists.
+    fn applications_at<'a>(
+        &'a self,
+        server: &'a str,
+    ) -> BoxFuture<'a, Result<Applications, CallError>>;
 
     /// The instances of an application, none where the registry does not know it.
     fn application<'a>(&'a self, app: &'a str) -> BoxFuture<'a, Result<Vec<Instance>, CallError>>;

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use reqwest::header::{ACCEPT, CONNECTION, CONTENT_TYPE};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use rustls::RootCertStore;
 
+use super::ask::Ask;
 use super::reading::{begins_as_list, body, malformed, pieces, unreachable};
 use super::server::Server;
 use super::trust::{ClientError, Trusted, client, is_secure, trusted};
@@ -101,26 +101,6 @@ struct HttpRegistry {
     preferred: AtomicUsize,
 }
 
-/// One request, whoever is asked.
-struct Ask<'a> {
-    method: Method,
-    /// Segments below the base URL.
-    path: &'a [&'a str],
-    query: &'a [(&'a str, String)],
-    body: Option<&'a [u8]>,
-}
-
-impl<'a> Ask<'a> {
-    fn new(method: Method, path: &'a [&'a str]) -> Self {
-        Self { method, path, query: &[], body: None }
-    }
-
-    /// It asks for what every registry has.
-    fn is_list(&self) -> bool {
-        matches!(self.path, ["apps"] | ["apps", "delta"])
-    }
-}
-
 impl HttpRegistry {
     fn new(client: Client, servers: Vec<Server>) -> Self {
         Self { client, servers, preferred: AtomicUsize::new(0) }
@@ -153,11 +133,14 @@ impl HttpRegistry {
         Ok(request)
     }
 
-    /// One call of one server. That it does not have something is believed of a registry alone: a
-    /// gateway that has lost the one behind it, or a wrong path, says so to everything.
+    /// One call of one server. That it does not have something is proved by a registry alone: a
+    /// gateway that has lost the one behind it, or a wrong path, says so to everything. Where nothing
+    /// is built on it but an announcement, which such a one refuses, it is not looked into: a server
+    /// that was restarted and found no peer refuses its lists for five minutes
+    /// (`EurekaServerConfig.getWaitTimeInMsWhenSyncEmpty`), and takes announcements.
     async fn send(&self, server: &Server, ask: &Ask<'_>) -> Result<Response, CallError> {
         let answer = self.transmit(server, ask).await;
-        if matches!(answer, Err(CallError::NotFound { .. })) && !ask.is_list() {
+        if matches!(answer, Err(CallError::NotFound { .. })) && ask.is_proof {
             server.checked(self.check(server)).await?;
         }
         answer
@@ -237,10 +220,12 @@ impl HttpRegistry {
     async fn find(
         &self,
         server: &Server,
-        app: &str,
-        id: &str,
+        (app, id): (&str, &str),
+        is_proof: bool,
     ) -> Result<Option<Instance>, CallError> {
-        let response = match self.send(server, &Ask::new(Method::GET, &["apps", app, id])).await {
+        let path = ["apps", app, id];
+        let ask = Ask { is_proof, ..Ask::new(Method::GET, &path) };
+        let response = match self.send(server, &ask).await {
             Ok(response) => response,
             Err(CallError::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(error),
@@ -288,6 +273,16 @@ impl HttpRegistry {
     }
 }
 
+async fn application(server: &Server, response: Response) -> Result<Application, CallError> {
+    let body = body(server, response).await?;
+    Application::decode(Format::Json, &body).map_err(|error| malformed(server, &error))
+}
+
+async fn applications(server: &Server, response: Response) -> Result<Applications, CallError> {
+    let body = body(server, response).await?;
+    Applications::decode(Format::Json, &body).map_err(|error| malformed(server, &error))
+}
+
 impl RegistryCalls for HttpRegistry {
     fn register<'a>(
         &'a self,
@@ -324,28 +319,25 @@ impl RegistryCalls for HttpRegistry {
     ) -> BoxFuture<'a, Result<Answered, CallError>> {
         async move {
             let path = ["apps", app, id];
-            let one = |server| {
-                let path = &path;
-                async move {
-                    let answer = self.send(server, &Ask::new(Method::DELETE, path)).await;
-                    answer.map(|_| Answered { registry: server.url.clone() })
-                }
-            };
-            // A server that does not have it may never have heard of it: it does not speak for those
-            // that did not answer.
-            let mut answers: FuturesUnordered<_> = self.servers.iter().map(one).collect();
-            let (mut lacks, mut failure) = (None, None);
-            while let Some(answer) = answers.next().await {
-                match answer {
-                    Ok(answered) => return Ok(answered),
-                    Err(CallError::NotFound { url }) => lacks = Some(Answered { registry: url }),
-                    Err(error) => failure = Some(error),
+            let (mut lacks, mut failure) = (None, CallError::no_server());
+            for server in self.in_order(Instant::now()).into_iter().take(MOST_TRIES) {
+                match self.send(server, &Ask::new(Method::DELETE, &path)).await {
+                    Ok(_) => {
+                        server.note(None);
+                        self.prefer(server);
+                        return Ok(Answered { registry: server.url.clone() });
+                    }
+                    Err(CallError::NotFound { url }) => {
+                        server.note(None);
+                        lacks = Some(Answered { registry: url });
+                    }
+                    Err(error) => {
+                        server.note(Some(Instant::now()));
+                        failure = error;
+                    }
                 }
             }
-            match (failure, lacks) {
-                (None, Some(lacks)) => Ok(lacks),
-                (failure, _) => Err(failure.unwrap_or_else(CallError::no_server)),
-            }
+            lacks.ok_or(failure)
         }
         .boxed()
     }
@@ -364,7 +356,7 @@ impl RegistryCalls for HttpRegistry {
                 if lacks && server.is_quarantined(now) {
                     break;
                 }
-                match self.find(server, app, id).await {
+                match self.find(server, (app, id), false).await {
                     Ok(Some(found)) => {
                         server.note(None);
                         return Ok(Some(found));
@@ -385,7 +377,7 @@ impl RegistryCalls for HttpRegistry {
     }
 
     fn servers(&self) -> Vec<&str> {
-        self.servers.iter().map(|server| server.url.as_str()).collect()
+        self.in_order(Instant::now()).into_iter().map(|server| server.url.as_str()).collect()
     }
 
     fn instance_at<'a>(
@@ -394,7 +386,7 @@ impl RegistryCalls for HttpRegistry {
         app: &'a str,
         id: &'a str,
     ) -> BoxFuture<'a, Result<Option<Instance>, CallError>> {
-        async move { self.find(self.server(server)?, app, id).await }.boxed()
+        async move { self.find(self.server(server)?, (app, id), true).await }.boxed()
     }
 
     fn cancel_at<'a>(
@@ -405,7 +397,7 @@ impl RegistryCalls for HttpRegistry {
     ) -> BoxFuture<'a, Result<(), CallError>> {
         async move {
             let path = ["apps", app, id];
-            match self.send(self.server(server)?, &Ask::new(Method::DELETE, &path)).await {
+            match self.send(self.server(server)?, &Ask::proving(Method::DELETE, &path)).await {
                 Ok(_) | Err(CallError::NotFound { .. }) => Ok(()),
                 Err(error) => Err(error),
             }
@@ -413,14 +405,37 @@ impl RegistryCalls for HttpRegistry {
         .boxed()
     }
 
+    fn application_at<'a>(
+        &'a self,
+        server: &'a str,
+        app: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Instance>, CallError>> {
+        async move {
+            let (server, path) = (self.server(server)?, ["apps", app]);
+            match self.send(server, &Ask::proving(Method::GET, &path)).await {
+                Ok(response) => Ok(application(server, response).await?.instances),
+                Err(CallError::NotFound { .. }) => Ok(Vec::new()),
+                Err(error) => Err(error),
+            }
+        }
+        .boxed()
+    }
+
+    fn applications_at<'a>(
+        &'a self,
+        server: &'a str,
+    ) -> BoxFuture<'a, Result<Applications, CallError>> {
+        async move {
+            let server = self.server(server)?;
+            applications(server, self.send(server, &Ask::new(Method::GET, &["apps"])).await?).await
+        }
+        .boxed()
+    }
+
     fn application<'a>(&'a self, app: &'a str) -> BoxFuture<'a, Result<Vec<Instance>, CallError>> {
         async move {
             let path = ["apps", app];
-            let read = async |server: &Server, response| {
-                let body = body(server, response).await?;
-                Application::decode(Format::Json, &body).map_err(|error| malformed(server, &error))
-            };
-            match self.ask(Ask::new(Method::GET, &path), read).await {
+            match self.ask(Ask::proving(Method::GET, &path), application).await {
                 Ok((application, _)) => Ok(application.instances),
                 Err(CallError::NotFound { .. }) => Ok(Vec::new()),
                 Err(error) => Err(error),
@@ -430,14 +445,7 @@ impl RegistryCalls for HttpRegistry {
     }
 
     fn applications(&self) -> BoxFuture<'_, Result<(Applications, Answered), CallError>> {
-        async {
-            let read = async |server: &Server, response| {
-                let body = body(server, response).await?;
-                Applications::decode(Format::Json, &body).map_err(|error| malformed(server, &error))
-            };
-            self.ask(Ask::new(Method::GET, &["apps"]), read).await
-        }
-        .boxed()
+        async { self.ask(Ask::new(Method::GET, &["apps"]), applications).await }.boxed()
     }
 
     fn roll(&self, extent: Extent) -> BoxFuture<'_, Result<Roll, CallError>> {

@@ -4,10 +4,12 @@
 //! a lease, the calls a registry must offer, and those calls over HTTP (`http`). Does not belong
 //! here: tasks, clocks, rows.
 //!
-//! Ground rules: everything but `http`, `reading`, `server` and `trust` is a function of what comes in; the moment comes in. Renewals run by the
-//! monotonic clock, so that setting the wall clock neither stops nor hurries them.
+//! Ground rules: everything but `ask`, `http`, `reading`, `server` and `trust` is a function of what
+//! comes in; the moment comes in. Renewals run by the monotonic clock, so that setting the wall clock
+//! neither stops nor hurries them.
 
 mod announcement;
+mod ask;
 mod calls;
 mod http;
 mod machine;

@@ -1,9 +1,9 @@
 //! Taking an instance out that may be somebody else's by now: every server of the registry is looked
 //! at, and it goes only where it still has its owner's mark.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::stream::{FuturesOrdered, StreamExt};
 
 use super::{CallError, RegistryCalls};
 use crate::eureka::Instance;
@@ -28,12 +28,24 @@ pub enum Consent {
     Look,
 }
 
-/// Takes the instance `id` out of every server of `registry` that has it, where `is_ours` says that it
-/// is; each server gets as long as `bound`.
+/// What one server has under an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Ours,
+    Theirs,
+    Nothing,
+}
+
+/// Takes the instance `id` out of `registry` where `is_ours` says that it is, within `bound`.
 ///
-/// Taken out of one server counts, and nobody is waited for after it: servers of a registry tell each
-/// other (`eureka-core`, `PeerAwareInstanceRegistryImpl.java`). That it is not there has to be the word of each of them,
-/// because one that was restarted, or is cut off, may lack what another has.
+/// All servers are looked at, and one of those that have it takes it out: it tells the others
+/// (`eureka-core`, `PeerAwareInstanceRegistryImpl.java`). It has to be one alone, and the one that took
+/// the last renewal if that is possible: a server passes renewals on up to 500 ms late, and to a peer
+/// that answers such a one with 404, because it was told of the end before, it announces the instance
+/// anew (`PeerEurekaNode.java`, `heartbeat`). One that cannot is followed by the next.
+///
+/// That it is not there has to be the word of each of them, because one that was restarted, or is cut
+/// off, may lack what another has.
 ///
 /// # Errors
 /// Why a server could not be asked, where none took it out.
@@ -44,33 +56,62 @@ pub async fn take_out(
     consent: Consent,
     bound: Duration,
 ) -> Result<Removal, CallError> {
-    let is_ours = &is_ours;
+    let deadline = Instant::now() + bound;
     let servers = registry.servers();
+    // One that is silent leaves the others time.
+    let for_a_look = if servers.len() > 1 { bound / 2 } else { bound };
+    let is_ours = &is_ours;
     let one = async |server: &str| {
-        let look = async {
-            match registry.instance_at(server, app, id).await? {
-                None => Ok(Removal::Gone),
-                Some(found) if !is_ours(&found) => Ok(Removal::Foreign),
-                Some(_) => {
-                    if consent == Consent::Remove {
-                        registry.cancel_at(server, app, id).await?;
-                    }
-                    Ok(Removal::Cancelled)
+        let look = look(registry, server, (app, id), is_ours);
+        within(for_a_look, server, look).await
+    };
+    let mut looks: FuturesOrdered<_> = servers.iter().map(|server| one(server)).collect();
+    let mut answers = Vec::with_capacity(servers.len());
+    let mut asked = servers.iter();
+    while let (Some(found), Some(server)) = (looks.next().await, asked.next()) {
+        let answer = match found {
+            Ok(Found::Ours) if consent == Consent::Look => return Ok(Removal::Cancelled),
+            Ok(Found::Ours) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                match within(left, server, registry.cancel_at(server, app, id)).await {
+                    Ok(()) => return Ok(Removal::Cancelled),
+                    Err(error) => Err(error),
                 }
             }
+            Ok(Found::Theirs) => Ok(Removal::Foreign),
+            Ok(Found::Nothing) => Ok(Removal::Gone),
+            Err(error) => Err(error),
         };
-        let silent = CallError::Silent { url: server.to_owned() };
-        tokio::time::timeout(bound, look).await.unwrap_or(Err(silent))
-    };
-    let mut asked: FuturesUnordered<_> = servers.iter().map(|server| one(server)).collect();
-    let mut answers = Vec::with_capacity(servers.len());
-    while let Some(answer) = asked.next().await {
-        if answer == Ok(Removal::Cancelled) {
-            return answer;
-        }
         answers.push(answer);
     }
     together(answers)
+}
+
+async fn look(
+    registry: &dyn RegistryCalls,
+    server: &str,
+    (app, id): (&str, &str),
+    is_ours: &impl Fn(&Instance) -> bool,
+) -> Result<Found, CallError> {
+    let found = match registry.instance_at(server, app, id).await? {
+        Some(found) => Some(found),
+        // An instance whose lease has expired is answered with 404, and is listed until it is evicted
+        // (`AbstractInstanceRegistry.java`, `getInstanceByAppAndId`), which may be never.
+        None => {
+            let listed = registry.application_at(server, app).await?;
+            listed.into_iter().find(|listed| listed.id() == id)
+        }
+    };
+    Ok(found.map_or(Found::Nothing, |it| if is_ours(&it) { Found::Ours } else { Found::Theirs }))
+}
+
+async fn within<T>(
+    bound: Duration,
+    server: &str,
+    call: impl Future<Output = Result<T, CallError>>,
+) -> Result<T, CallError> {
+    let silent = CallError::Silent { url: server.to_owned() };
+    tokio::time::timeout(bound, call).await.unwrap_or(Err(silent))
 }
 
 /// What the answers of all servers amount to, where none took it out.

@@ -150,23 +150,28 @@ impl Asker<'_> {
         stream::iter(rows.into_iter().map(look)).buffered(MOST_CALLS).collect().await
     }
 
-    /// Asks the configured registry and every one that is written down what it lists.
+    /// Asks every server of the configured registry, and of those that are written down, what it lists:
+    /// what one has may be unknown to another.
     async fn lists(&self, known: &BTreeSet<Key>) -> Vec<List> {
-        let written = self.at.iter().map(|(urls, registry)| (registry.clone(), urls.join(", ")));
-        let configured = self.registries.configured().map(|registry| (registry, "-".to_owned()));
-        let all = configured.into_iter().chain(written);
-        join_all(all.map(|(registry, urls)| self.list(registry, urls, known).boxed())).await
+        let mut servers: BTreeMap<String, Arc<dyn RegistryCalls>> = BTreeMap::new();
+        for registry in self.registries.configured().iter().chain(self.at.values()) {
+            for server in registry.servers() {
+                servers.entry(server.to_owned()).or_insert_with(|| registry.clone());
+            }
+        }
+        let all = servers.into_iter();
+        join_all(all.map(|(url, registry)| self.list(registry, url, known).boxed())).await
     }
 
     async fn list(
         &self,
         registry: Arc<dyn RegistryCalls>,
-        urls: String,
+        url: String,
         known: &BTreeSet<Key>,
     ) -> List {
-        let (listed, by) = match self.within(registry.applications(), &urls).await {
-            Ok(answer) => answer,
-            Err(reason) => return List::Unknown { urls, reason },
+        let listed = match self.within(registry.applications_at(&url), &url).await {
+            Ok(listed) => listed,
+            Err(reason) => return List { url, total: Err(reason), strays: Vec::new() },
         };
         let is_stray = |of: &&Instance| {
             NodeMark::is_of_database(self.uuid, of)
@@ -174,10 +179,10 @@ impl Asker<'_> {
         };
         let strays: Vec<&Instance> = listed.instances().filter(is_stray).collect();
         let looks: Vec<_> =
-            strays.into_iter().map(|of| self.stray(&registry, &by.registry, of).boxed()).collect();
+            strays.into_iter().map(|of| self.stray(&registry, &url, of).boxed()).collect();
         let strays: Vec<_> = stream::iter(looks).buffered(MOST_CALLS).collect().await;
         let strays = strays.into_iter().flatten().collect();
-        List::Known { url: by.registry, total: listed.instances().count(), strays }
+        List { total: Ok(listed.instances().count()), url, strays }
     }
 
     /// An instance with the mark of the database that is not written down. Lists may be of a moment
@@ -189,7 +194,8 @@ impl Asker<'_> {
         listed: &Instance,
     ) -> Option<Stray> {
         let (app, id) = (&listed.app, listed.id());
-        let (finding, message) = match self.within(registry.instance(app, id), url).await {
+        let look = registry.instance_at(url, app, id);
+        let (finding, message) = match self.within(look, url).await {
             Ok(Some(now)) if NodeMark::is_of_database(self.uuid, &now) => {
                 (Finding::Left, text::verify::instance_stray(id, url, app))
             }
@@ -211,18 +217,12 @@ impl Asker<'_> {
     }
 }
 
-/// What a registry listed.
-enum List {
-    Known {
-        /// Whoever of its servers answered.
-        url: String,
-        total: usize,
-        strays: Vec<Stray>,
-    },
-    Unknown {
-        urls: String,
-        reason: Message,
-    },
+/// What a server of a registry listed.
+struct List {
+    url: String,
+    /// How many instances; `Err` says why it is not known.
+    total: Result<usize, Message>,
+    strays: Vec<Stray>,
 }
 
 /// An instance that carries the mark of the database and is not written down.
@@ -233,22 +233,18 @@ struct Stray {
 }
 
 impl List {
-    /// Adds what was found, unless the same server or reason was `said`: the configured registry is
-    /// mostly the one that is written down.
+    /// Adds what was found. An instance that several servers have was `said` by the first.
     fn tell(self, said: &mut BTreeSet<String>, findings: &mut Findings) {
         const OF: VerifySubject = VerifySubject::Instance;
-        match self {
-            Self::Known { url, total, strays } if said.insert(url.clone()) => {
-                let message = text::verify::registry_asked(&url, total);
-                findings.add(OF, &url, Finding::Clean, message);
-                for stray in strays {
-                    findings.add(OF, &stray.id, stray.finding, stray.message);
-                }
+        let (finding, message) = match self.total {
+            Ok(total) => (Finding::Clean, text::verify::registry_asked(&self.url, total)),
+            Err(reason) => (Finding::Unproved, text::verify::registry_unknown(reason)),
+        };
+        findings.add(OF, &self.url, finding, message);
+        for stray in self.strays {
+            if said.insert(stray.id.clone()) {
+                findings.add(OF, &stray.id, stray.finding, stray.message);
             }
-            Self::Unknown { urls, reason } if said.insert(reason.to_string()) => {
-                findings.add(OF, urls, Finding::Unproved, text::verify::registry_unknown(reason));
-            }
-            Self::Known { .. } | Self::Unknown { .. } => {}
         }
     }
 }

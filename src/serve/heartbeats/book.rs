@@ -214,18 +214,19 @@ impl Book {
         queued.into_iter().chain(orphan).min().filter(|_| !self.is_closed)
     }
 
-    fn is_called(&self, row: i64) -> bool {
+    /// Whether a call about a row is under way, of whichever life.
+    pub(super) fn is_called(&self, row: i64) -> bool {
         self.called.contains(&row)
     }
 
-    /// Orphans to be tried again. A call of its last life that is still under way might bring it back
+    /// Orphans to be tried again, at most `room`. A call of its last life that is still under way might bring it back
     /// right after, so that one is waited for.
-    pub(super) fn due_orphans(&mut self, now: Instant) -> Vec<Orphan> {
+    pub(super) fn due_orphans(&mut self, now: Instant, room: usize) -> Vec<Orphan> {
         let called = &self.called;
         let is_due = |orphan: &&mut Orphan| {
             orphan.next.is_some_and(|next| next <= now) && !called.contains(&orphan.written.row)
         };
-        let due = self.orphans.iter_mut().filter(is_due);
+        let due = self.orphans.iter_mut().filter(is_due).take(room);
         due.map(|orphan| {
             orphan.next = None;
             orphan.clone()

@@ -6,7 +6,7 @@ use futures_util::stream::{self, StreamExt};
 
 use super::book::Orphan;
 use super::driver::event;
-use super::entry::{Stage, Told, Written};
+use super::entry::{Entry, Stage, Told, Written};
 use super::{Heartbeats, Plan};
 use crate::host::clock;
 use crate::model::{EventAction, HeartbeatCall, Outcome, ServiceId};
@@ -24,13 +24,6 @@ const LEAST_FOR_ROWS: Duration = Duration::from_millis(500);
 pub(in crate::serve) struct Left {
     pub(in crate::serve) instance: String,
     pub(in crate::serve) reason: Message,
-}
-
-/// Something to be taken back.
-struct Going {
-    written: Written,
-    /// A call about it did not end before: it may still arrive after ours.
-    is_uncertain: bool,
 }
 
 impl Heartbeats {
@@ -77,35 +70,52 @@ impl Heartbeats {
         left
     }
 
+    /// Takes services back until `deadline`; what could not be. Those with a call under way wait for
+    /// its end, for half of the time: the other half is for taking back.
     async fn take_back(
         &self,
         plan: &Plan,
         ids: &[ServiceId],
         deadline: Instant,
     ) -> Vec<(Written, Message)> {
-        {
+        let (busy, idle): (Vec<_>, Vec<_>) = {
             let mut book = self.book();
             for id in ids {
                 book.change(*id, |entry| entry.is_leaving = true);
             }
-        }
-        // Half of the time for calls under way: the other half is for taking back.
-        let now = Instant::now();
-        let half = now + deadline.saturating_duration_since(now) / 2;
-        let idle = async {
-            loop {
-                let ended = self.ended.notified();
-                {
-                    let book = self.book();
-                    if ids.iter().all(|id| book.get(*id).is_none_or(|entry| !entry.is_busy())) {
-                        return;
-                    }
-                }
-                ended.await;
-            }
+            ids.iter().partition(|id| book.get(**id).is_some_and(Entry::is_busy))
         };
-        // Late or not: who is still busy is seen below.
-        let _late = tokio::time::timeout_at(half.into(), idle).await;
+        let waiting = async {
+            let now = Instant::now();
+            let half = now + deadline.saturating_duration_since(now) / 2;
+            // Late or not: whose call is still under way is seen below.
+            let _late = tokio::time::timeout_at(half.into(), self.until_idle(&busy)).await;
+            self.take_back_now(plan, &busy, deadline).await
+        };
+        let (mut left, late) = tokio::join!(self.take_back_now(plan, &idle, deadline), waiting);
+        left.extend(late);
+        left
+    }
+
+    async fn until_idle(&self, ids: &[ServiceId]) {
+        loop {
+            let ended = self.ended.notified();
+            {
+                let book = self.book();
+                if ids.iter().all(|id| book.get(*id).is_none_or(|entry| !entry.is_busy())) {
+                    return;
+                }
+            }
+            ended.await;
+        }
+    }
+
+    async fn take_back_now(
+        &self,
+        plan: &Plan,
+        ids: &[ServiceId],
+        deadline: Instant,
+    ) -> Vec<(Written, Message)> {
         let (mut going, mut untold) = (Vec::new(), Vec::new());
         {
             let mut book = self.book();
@@ -115,35 +125,36 @@ impl Heartbeats {
                     continue;
                 }
                 let Some(entry) = book.forget(*id) else { continue };
-                let is_uncertain = entry.is_busy();
                 match entry.stage {
-                    Stage::Leased { written, told: Told::No, .. } if !is_uncertain => {
+                    Stage::Leased { written, told: Told::No, lease } if !lease.is_busy() => {
                         untold.push(written.version());
                     }
-                    Stage::Leased { written, .. } => going.push(Going { written, is_uncertain }),
+                    Stage::Leased { written, .. } => going.push(written),
                     Stage::Waiting(_) | Stage::Preparing | Stage::Refused(_) => {}
                 }
             }
         }
-        self.forget_rows_by(plan, &untold, deadline).await;
-        self.cancel_all(plan, going, deadline).await
+        let forgotten = self.forget_rows_by(plan, &untold, deadline);
+        tokio::join!(self.cancel_all(plan, going, deadline), forgotten).0
     }
 
     /// Takes instances back until `deadline` and forgets their rows; what could not be.
     async fn cancel_all(
         &self,
         plan: &Plan,
-        going: Vec<impl Into<Going>>,
+        going: Vec<Written>,
         deadline: Instant,
     ) -> Vec<(Written, Message)> {
-        let cancel = async |going: Going| {
-            let of = &going.written.registration;
+        let cancel = async |written: Written| {
+            let of = &written.registration;
             let began = Instant::now();
+            // A call of its own that has not ended may still arrive after ours.
+            let is_uncertain = self.book().is_called(written.row);
             // What the registry once said it has may be somebody else's by now: it lost ours, and took
             // theirs under the same id.
             let left = deadline.saturating_duration_since(began);
             let result = match plan.take_out(of, left).await {
-                Ok(_) if going.is_uncertain => {
+                Ok(_) if is_uncertain => {
                     Err(text::lease::lease_registry_silent(of.registries.join(", ")))
                 }
                 Ok(_) => Ok(()),
@@ -152,9 +163,9 @@ impl Heartbeats {
             let latency = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             let (failure, at) = (result.as_ref().err().cloned(), clock::now());
             self.book().note(of.service_id, HeartbeatCall::Cancel, failure, latency, at);
-            (going.written, result)
+            (written, result)
         };
-        let calls = going.into_iter().map(|going| cancel(going.into()));
+        let calls = going.into_iter().map(cancel);
         let results: Vec<_> = stream::iter(calls).buffer_unordered(MOST_CALLS).collect().await;
         let (mut gone, mut left) = (Vec::new(), Vec::new());
         for (written, result) in results {
@@ -175,11 +186,5 @@ impl Heartbeats {
         if tokio::time::timeout_at(deadline.into(), forgotten).await.is_err() {
             tracing::warn!("registrations stay written down; the next start looks at them");
         }
-    }
-}
-
-impl From<Written> for Going {
-    fn from(written: Written) -> Self {
-        Self { written, is_uncertain: false }
     }
 }

@@ -154,6 +154,21 @@ impl RegistryCalls for Made {
         .boxed()
     }
 
+    fn application_at<'a>(
+        &'a self,
+        _server: &'a str,
+        app: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Instance>, CallError>> {
+        self.application(app)
+    }
+
+    fn applications_at<'a>(
+        &'a self,
+        _server: &'a str,
+    ) -> BoxFuture<'a, Result<Applications, CallError>> {
+        async { Ok(self.applications().await?.0) }.boxed()
+    }
+
     fn applications(&self) -> BoxFuture<'_, Result<(Applications, Answered), CallError>> {
         async {
             let instances = self.listed.lock().unwrap().values().cloned().collect();

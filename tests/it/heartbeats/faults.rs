@@ -234,3 +234,33 @@ fn a_first_server_of_a_registry_that_is_dead_costs_no_lease_and_no_stop() {
     server.stop();
     assert_eq!(eureka.statuses(), BTreeMap::new());
 }
+
+#[test]
+fn a_registry_that_came_back_empty_and_lists_nothing_for_a_while_has_everything_again() {
+    let kit = Kit::new();
+    let server = kit.serve_announced();
+    kit.eureka.set(Fault::NoLists);
+    kit.eureka.forget();
+    kit.wait_listed("UP");
+    kit.wait_state("up");
+    server.stop();
+    assert_eq!(kit.eureka.statuses(), BTreeMap::new());
+}
+
+#[test]
+fn one_server_of_a_registry_takes_an_instance_out_and_tells_the_others() {
+    let (pmctl, servers) = (Pmctl::new(), [FakeEureka::start(), FakeEureka::start()]);
+    pmctl.announce_in_all(&[&servers[0].url(), &servers[1].url()]);
+    let (upstream, port) = (Upstream::saying("hello"), free_port());
+    pmctl.add("shop", port, &upstream.url());
+    let server = pmctl.serve();
+    wait_lease(&pmctl, "up", |lease| lease["state"] == "up");
+    let instance = servers[0].instance("SHOP").expect("the instance");
+    servers[1].put("SHOP", &format!("127.0.0.1:shop:{port}"), instance);
+    server.stop();
+    let deleted = |server: &FakeEureka| {
+        server.calls().iter().filter(|call| call.starts_with("DELETE")).count()
+    };
+    // Both at once, the first would hear of a renewal's end after its instance's.
+    assert_eq!((deleted(&servers[0]), deleted(&servers[1])), (1, 0));
+}

@@ -28,6 +28,8 @@ pub enum Fault {
     SlowBody,
     /// As it should, but no delta to anybody.
     NoDelta,
+    /// As it should, but no list of any kind.
+    NoLists,
     /// As a gateway that has a page of its own where a registry has its list.
     StartPage,
 }
@@ -184,11 +186,14 @@ impl Shared {
                 return Err(io::Error::other("the answer stays unfinished"));
             }
             Fault::NoDelta if key == "delta" => return say(exchange, 403, "", b""),
+            Fault::NoLists if method == "GET" && !key.contains('/') => {
+                return say(exchange, 403, "", b"");
+            }
             Fault::StartPage if matches!(key.as_str(), "" | "delta") => {
                 return say(exchange, 200, "Content-Type: text/html\r\n", b"<html>Welcome</html>");
             }
             Fault::StartPage => return say(exchange, 404, "", b""),
-            Fault::None | Fault::NoDelta | Fault::Silence => {}
+            Fault::None | Fault::NoDelta | Fault::NoLists | Fault::Silence => {}
         }
         let (status, document) = self.carry_out(&method, &key, &body);
         match document {
@@ -208,6 +213,15 @@ impl Shared {
                 inner.announced.push(status);
                 inner.instances.insert(id, document["instance"].clone());
                 (204, None)
+            }
+            ("GET", app) if !app.contains('/') => {
+                match list(&inner.instances)["applications"]["application"]
+                    .as_array()
+                    .and_then(|all| all.iter().find(|of| of["name"] == app))
+                {
+                    Some(application) => (200, Some(json!({ "application": application }))),
+                    None => (404, None),
+                }
             }
             ("GET", _) => match inner.instances.get(key) {
                 Some(instance) => (200, Some(json!({ "instance": instance }))),
