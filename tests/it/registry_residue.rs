@@ -211,6 +211,11 @@ fn what_a_dead_server_left_is_taken_out_though_no_registry_is_configured_any_mor
     kit.pmctl.write_config("");
     let server = kit.pmctl.serve();
     kit.wait_listed(&kit.registries[0], false);
+    // Its row goes before that is written down.
+    wait_until("the event of it", || {
+        let events = kit.pmctl.json(&["events", "-n", "50"]).to_string();
+        if events.contains("lease-removed") { Ok(()) } else { Err(events) }
+    });
     server.stop();
     assert_eq!(cleaned(&kit.pmctl, 0, &[]), Vec::<Value>::new(), "nothing is left");
 }
@@ -218,8 +223,8 @@ fn what_a_dead_server_left_is_taken_out_though_no_registry_is_configured_any_mor
 #[test]
 fn an_instance_whose_lease_expired_is_taken_out_of_the_list_that_it_still_stands_in() {
     let (pmctl, upstream, port) = (Pmctl::new(), Upstream::saying("hello"), free_port());
-    // Nothing is evicted while so few renew.
-    let registry = Registry::start(&pmctl, &[]);
+    let seldom = ["--no-self-preservation", "--eviction-interval", "10m"];
+    let registry = Registry::start(&pmctl, &seldom);
     pmctl.announce_in(&registry.url());
     pmctl.add("shop", port, &upstream.url());
     let own = format!("/apps/SHOP/127.0.0.1:shop:{port}");
