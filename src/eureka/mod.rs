@@ -18,7 +18,7 @@ mod wire;
 
 pub use lease::{
     Announcement, Answer, Answered, CALL, CallError, ClientError, Consent, Extent, HttpRegistries,
-    Lease, NodeMark, Registries, RegistryCalls, Removal, Schedule, Step, Verdict, app_name,
+    Lease, NodeMark, Registries, RegistryCalls, Removal, Schedule, Step, Verdict, app_name, find,
     take_out,
 };
 pub use registry::{Registry, RegistryCounts, RegistrySettings};

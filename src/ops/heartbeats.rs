@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt};
 
 use super::context::Ops;
 use super::faults::store_fault;
-use crate::eureka::{Instance, InstanceStatus, NodeMark, RegistryCalls};
+use crate::eureka::{Instance, InstanceStatus, NodeMark, RegistryCalls, find};
 use crate::model::{
     Fault, FaultKind, Heartbeat, HeartbeatHistory, HeartbeatView, HeartbeatsReport, LeaseCounts,
     LeaseState, Registration, Selection, Service, ServiceName, Success, Timestamp,
@@ -122,7 +122,7 @@ impl Ops {
             let (of, registry) = (&row.registration, &at[row.registration.registries.as_slice()]);
             let mark = NodeMark::new(uuid, self.node(), row.node.0);
             looks.push(async move {
-                let look = registry.instance(&of.app, &of.instance_id);
+                let look = find(registry.as_ref(), &of.app, &of.instance_id);
                 let found = match tokio::time::timeout_at(deadline, look).await {
                     Ok(found) => found.map_err(|error| error.message()),
                     Err(_) => Err(text::lease::lease_registry_silent(of.registries.join(", "))),

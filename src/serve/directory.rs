@@ -24,6 +24,9 @@ use crate::text::{self, Message};
 /// of itself.
 const EMPTY: Duration = Duration::from_secs(90);
 
+/// How long a list is kept that nobody uses: who is stopped and started finds it again.
+const UNUSED: Duration = Duration::from_secs(600);
+
 /// Calls at once.
 const MOST_CALLS: usize = 8;
 
@@ -42,6 +45,8 @@ pub(super) struct Directory {
 #[derive(Clone, Default)]
 struct Listed {
     instances: Arc<Vec<Instance>>,
+    /// When it was noted last.
+    noted: Option<Instant>,
     /// Since when looks have found none that is UP.
     empty_since: Option<Instant>,
 }
@@ -95,7 +100,8 @@ impl Directory {
             wanted.entry(application).or_default().push(spread);
         }
         self.met().retain(|application, _| wanted.contains_key(application));
-        self.lists().retain(|application, _| wanted.contains_key(application));
+        let is_fresh = |list: &Listed| list.noted.is_some_and(|at| at.elapsed() < UNUSED);
+        self.lists().retain(|application, list| wanted.contains_key(application) || is_fresh(list));
         let Some(registry) = &self.registry else {
             wanted.values().flatten().for_each(|spread| spread.balancer.give_up());
             return;
@@ -149,6 +155,7 @@ impl Directory {
     ) -> Arc<Vec<Instance>> {
         let mut lists = self.lists();
         let list = lists.entry(application.to_owned()).or_default();
+        list.noted = Some(now);
         let is_usable = |instance: &Instance| {
             instance.status == InstanceStatus::Up && !(is_own && NodeMark::is_any(instance))
         };

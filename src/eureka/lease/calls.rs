@@ -157,14 +157,14 @@ pub trait RegistryCalls: Send + Sync {
         id: &'a str,
     ) -> BoxFuture<'a, Result<Option<Instance>, CallError>>;
 
-    /// Takes an instance out of one server; one that is not there counts as taken out, as for
+    /// Takes an instance out of one server; whether that one had it, as for
     /// [`RegistryCalls::instance_at`].
     fn cancel_at<'a>(
         &'a self,
         server: &'a str,
         app: &'a str,
         id: &'a str,
-    ) -> BoxFuture<'a, Result<(), CallError>>;
+    ) -> BoxFuture<'a, Result<bool, CallError>>;
 
     /// The instances of an application by the word of one server, as for
     /// [`RegistryCalls::instance_at`]. A list may be of up to 30 s ago.

@@ -394,11 +394,12 @@ impl RegistryCalls for HttpRegistry {
         server: &'a str,
         app: &'a str,
         id: &'a str,
-    ) -> BoxFuture<'a, Result<(), CallError>> {
+    ) -> BoxFuture<'a, Result<bool, CallError>> {
         async move {
             let path = ["apps", app, id];
             match self.send(self.server(server)?, &Ask::proving(Method::DELETE, &path)).await {
-                Ok(_) | Err(CallError::NotFound { .. }) => Ok(()),
+                Ok(_) => Ok(true),
+                Err(CallError::NotFound { .. }) => Ok(false),
                 Err(error) => Err(error),
             }
         }

@@ -23,6 +23,6 @@ pub use announcement::{Announcement, NodeMark, app_name};
 pub use calls::{Answered, CallError, Extent, Registries, RegistryCalls};
 pub use http::{CALL, HttpRegistries};
 pub use machine::{Answer, Lease, Step, Verdict};
-pub use removal::{Consent, Removal, take_out};
+pub use removal::{Consent, Removal, find, take_out};
 pub use schedule::Schedule;
 pub use trust::ClientError;

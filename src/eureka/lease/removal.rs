@@ -1,9 +1,10 @@
 //! Taking an instance out that may be somebody else's by now: every server of the registry is looked
 //! at, and it goes only where it still has its owner's mark.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures_util::stream::{FuturesOrdered, StreamExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::time::Instant;
 
 use super::{CallError, RegistryCalls};
 use crate::eureka::Instance;
@@ -36,6 +37,9 @@ enum Found {
     Nothing,
 }
 
+/// How long the servers before one that has it may still take: they are asked first to take it out.
+const GRACE: Duration = Duration::from_millis(500);
+
 /// Takes the instance `id` out of `registry` where `is_ours` says that it is, within `bound`.
 ///
 /// All servers are looked at, and one of those that have it takes it out: it tells the others
@@ -57,34 +61,76 @@ pub async fn take_out(
     bound: Duration,
 ) -> Result<Removal, CallError> {
     let deadline = Instant::now() + bound;
-    let servers = registry.servers();
-    // One that is silent leaves the others time.
-    let for_a_look = if servers.len() > 1 { bound / 2 } else { bound };
-    let is_ours = &is_ours;
-    let one = async |server: &str| {
+    let (servers, is_ours) = (registry.servers(), &is_ours);
+    let one = async |at: usize, server: &str| {
         let look = look(registry, server, (app, id), is_ours);
-        within(for_a_look, server, look).await
+        (at, within(bound, server, look).await)
     };
-    let mut looks: FuturesOrdered<_> = servers.iter().map(|server| one(server)).collect();
-    let mut answers = Vec::with_capacity(servers.len());
-    let mut asked = servers.iter();
-    while let (Some(found), Some(server)) = (looks.next().await, asked.next()) {
-        let answer = match found {
-            Ok(Found::Ours) if consent == Consent::Look => return Ok(Removal::Cancelled),
-            Ok(Found::Ours) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                match within(left, server, registry.cancel_at(server, app, id)).await {
-                    Ok(()) => return Ok(Removal::Cancelled),
-                    Err(error) => Err(error),
-                }
-            }
-            Ok(Found::Theirs) => Ok(Removal::Foreign),
-            Ok(Found::Nothing) => Ok(Removal::Gone),
-            Err(error) => Err(error),
+    let mut looks: FuturesUnordered<_> =
+        servers.iter().enumerate().map(|(at, server)| one(at, server)).collect();
+    let mut found: Vec<Option<Result<Found, CallError>>> = vec![None; servers.len()];
+    let mut grace = None;
+    loop {
+        let ours = found.iter().position(|found| *found == Some(Ok(Found::Ours)));
+        let is_turn = |at: &usize| {
+            found[..*at].iter().all(Option::is_some)
+                || grace.is_some_and(|until| Instant::now() >= until)
         };
-        answers.push(answer);
+        if let Some(at) = ours.filter(is_turn) {
+            if consent == Consent::Look {
+                return Ok(Removal::Cancelled);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = if servers.len() > 1 { left / 2 } else { left };
+            let cancel = registry.cancel_at(servers[at], app, id);
+            found[at] = Some(match within(left, servers[at], cancel).await {
+                Ok(true) => return Ok(Removal::Cancelled),
+                // Its list was of a moment ago: it tells nobody of what it did not do.
+                Ok(false) => Ok(Found::Nothing),
+                Err(error) => Err(error),
+            });
+            continue;
+        }
+        let until = grace.filter(|_| ours.is_some()).unwrap_or(deadline);
+        match tokio::time::timeout_at(until, looks.next()).await {
+            Ok(Some((at, look))) => {
+                if look == Ok(Found::Ours) && grace.is_none() {
+                    grace = Some((Instant::now() + GRACE).min(deadline));
+                }
+                found[at] = Some(look);
+            }
+            Err(_) if ours.is_some() => {}
+            Ok(None) | Err(_) => break,
+        }
     }
-    together(answers)
+    let answer = |(found, server): (Option<_>, &&str)| match found {
+        Some(Ok(Found::Theirs)) => Ok(Removal::Foreign),
+        Some(Ok(Found::Nothing | Found::Ours)) => Ok(Removal::Gone),
+        Some(Err(error)) => Err(error),
+        None => Err(CallError::Silent { url: (*server).to_owned() }),
+    };
+    together(found.into_iter().zip(&servers).map(answer).collect())
+}
+
+/// The instance `id`, by the word of the first server that has it; `None` where one that is a registry
+/// lacks it and no other has it.
+///
+/// # Errors
+/// Why none of the servers could be asked.
+pub async fn find(
+    registry: &dyn RegistryCalls,
+    app: &str,
+    id: &str,
+) -> Result<Option<Instance>, CallError> {
+    let (mut lacks, mut failure) = (false, CallError::no_server());
+    for server in registry.servers() {
+        match registry.instance_at(server, app, id).await {
+            Ok(Some(found)) => return Ok(Some(found)),
+            Ok(None) => lacks = true,
+            Err(error) => failure = error,
+        }
+    }
+    if lacks { Ok(None) } else { Err(failure) }
 }
 
 async fn look(
@@ -125,21 +171,4 @@ fn together(answers: Vec<Result<Removal, CallError>>) -> Result<Removal, CallErr
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn outcome(answers: &[Option<Removal>]) -> Option<Removal> {
-        let silent = CallError::Silent { url: "u".into() };
-        together(answers.iter().map(|answer| answer.ok_or(silent.clone())).collect()).ok()
-    }
-
-    #[test]
-    fn an_instance_is_gone_only_if_every_server_says_so() {
-        let (gone, foreign) = (Some(Removal::Gone), Some(Removal::Foreign));
-        assert_eq!(outcome(&[gone, gone]), gone);
-        assert_eq!(outcome(&[gone, None]), None, "the silent one may have it");
-        assert_eq!(outcome(&[foreign, None]), None);
-        assert_eq!(outcome(&[gone, foreign]), foreign);
-        assert_eq!(outcome(&[]), None, "nobody was asked");
-    }
-}
+mod tests;

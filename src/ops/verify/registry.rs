@@ -83,8 +83,13 @@ pub(super) async fn look(
             }
         }
     }
+    // What one server was proved to have counts, whatever another says of it.
+    let all = lists.iter().flat_map(|list| &list.strays);
+    let left: BTreeSet<String> =
+        all.filter(|stray| stray.finding == Finding::Left).map(|stray| stray.id.clone()).collect();
     let mut said = BTreeSet::new();
-    for list in lists {
+    for mut list in lists {
+        list.strays.retain(|stray| stray.finding == Finding::Left || !left.contains(&stray.id));
         list.tell(&mut said, findings);
     }
     Ok(())

@@ -15,6 +15,10 @@ use crate::text::Message;
 /// Calls, and events, kept in memory while the database does not take them.
 const MOST_PENDING: usize = 10_000;
 
+/// Orphans tried at once: they may all be of a registry that is silent, and what is announced is
+/// renewed beside them.
+const MOST_RELEASED: usize = 32;
+
 /// Between two looks whether what an earlier entry left is taken out.
 const AFTER_RELEASE: Duration = Duration::from_millis(100);
 
@@ -208,10 +212,18 @@ impl Book {
 
     /// When the next step is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let can_go = self.orphans.iter().filter(|orphan| !self.is_called(orphan.written.row));
+        let has_room = self.room_for_orphans() > 0;
+        let can_go =
+            self.orphans.iter().filter(|orphan| has_room && !self.is_called(orphan.written.row));
         let orphan = can_go.filter_map(|orphan| orphan.next).min();
         let queued = self.queue.first().map(|(at, _)| *at);
         queued.into_iter().chain(orphan).min().filter(|_| !self.is_closed)
+    }
+
+    /// How many orphans more may be tried now.
+    fn room_for_orphans(&self) -> usize {
+        let under_way = self.orphans.iter().filter(|orphan| orphan.next.is_none()).count();
+        MOST_RELEASED.saturating_sub(under_way)
     }
 
     /// Whether a call about a row is under way, of whichever life.
@@ -219,9 +231,10 @@ impl Book {
         self.called.contains(&row)
     }
 
-    /// Orphans to be tried again, at most `room`. A call of its last life that is still under way might bring it back
+    /// Orphans to be tried again, a bounded number at once. A call of its last life that is still under way might bring it back
     /// right after, so that one is waited for.
-    pub(super) fn due_orphans(&mut self, now: Instant, room: usize) -> Vec<Orphan> {
+    pub(super) fn due_orphans(&mut self, now: Instant) -> Vec<Orphan> {
+        let room = self.room_for_orphans();
         let called = &self.called;
         let is_due = |orphan: &&mut Orphan| {
             orphan.next.is_some_and(|next| next <= now) && !called.contains(&orphan.written.row)

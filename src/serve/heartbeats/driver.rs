@@ -55,9 +55,7 @@ impl Heartbeats {
             let (due, orphans, next, is_closed) = {
                 let mut book = self.book();
                 let due = book.begin(now, clock::now(), room);
-                // They may all be of a registry that is silent: what is announced is renewed beside them.
-                let orphans =
-                    book.due_orphans(now, room.saturating_sub(due.calls.len()).div_ceil(2));
+                let orphans = if room > 0 { book.due_orphans(now) } else { Vec::new() };
                 (due, orphans, book.next_due(), book.is_closed)
             };
             works.extend(due.calls.into_iter().map(|call| self.carry_out(plan, call).boxed()));

@@ -142,8 +142,12 @@ impl RegistryCalls for Made {
         _server: &'a str,
         app: &'a str,
         id: &'a str,
-    ) -> BoxFuture<'a, Result<(), CallError>> {
-        async move { self.cancel(app, id).await.map(drop) }.boxed()
+    ) -> BoxFuture<'a, Result<bool, CallError>> {
+        async move {
+            let had = self.listed.lock().unwrap().contains_key(id);
+            self.cancel(app, id).await.map(|_| had)
+        }
+        .boxed()
     }
 
     fn application<'a>(&'a self, app: &'a str) -> BoxFuture<'a, Result<Vec<Instance>, CallError>> {

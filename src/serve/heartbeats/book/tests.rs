@@ -234,10 +234,10 @@ fn an_orphan_waits_for_the_call_of_its_last_life() {
     let next = Some(kit.now);
     kit.book.orphans.push(Orphan { written: written(1), reason, failures: 1, next });
     assert!(!kit.book.is_wanted(&due.calls[0]));
-    assert!(kit.book.due_orphans(kit.now, 10).is_empty());
+    assert!(kit.book.due_orphans(kit.now).is_empty());
     assert_eq!(kit.book.next_due(), None);
     kit.answer(&due.calls[0], Answer::Done);
-    assert_eq!(kit.book.due_orphans(kit.now, 10).len(), 1);
+    assert_eq!(kit.book.due_orphans(kit.now).len(), 1);
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn what_is_written_down_anew_waits_for_the_end_of_what_takes_its_last_life_out()
     // It falls due while the service is being written down.
     let next = Some(kit.now);
     kit.book.orphans.push(Orphan { written: written(1), reason, failures: 1, next });
-    assert_eq!(kit.book.due_orphans(kit.now, 10).len(), 1);
+    assert_eq!(kit.book.due_orphans(kit.now).len(), 1);
     assert!(kit.book.prepared(&due.prepare[0], Ok(written(1)), kit.now).is_none());
     assert_eq!(kit.book.orphans.len(), 1);
     kit.now += SECOND;
