@@ -168,6 +168,22 @@ async fn what_is_no_database_of_ours_is_refused_and_not_touched() {
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
+/// So nobody has to look there whether the file still lies where it was opened.
+#[cfg(windows)]
+#[tokio::test]
+async fn the_system_neither_removes_nor_replaces_an_open_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = location(&dir);
+    let (store, _lock) = own(&at).await;
+    add(&store, "a", 8080).await.unwrap();
+    let other = dir.path().join("other.db");
+    std::fs::write(&other, "").unwrap();
+    std::fs::remove_file(at.path()).unwrap_err();
+    std::fs::rename(at.path(), dir.path().join("aside.db")).unwrap_err();
+    std::fs::rename(&other, at.path()).unwrap_err();
+    add(&store, "b", 8081).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_database_that_became_a_directory_is_said_to_be_one() {
     let dir = tempfile::tempdir().unwrap();
