@@ -11,6 +11,8 @@ use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, Transaction};
 
 use super::file_system::{create_file, is_readable, is_writable, private_file};
 use super::place::Place;
+#[cfg(test)]
+use super::tests::at_most;
 use super::trouble::Trouble;
 use super::{Location, OwnerLock, StoreError, schema};
 
@@ -220,6 +222,12 @@ impl Store {
     }
 }
 
+/// A wait as it is; tests stretch it where the machine says that it is slow.
+#[cfg(not(test))]
+fn at_most(time: Duration) -> Duration {
+    time
+}
+
 fn readers(options: SqliteConnectOptions) -> SqlitePool {
     pool(options, READERS, Trouble::default())
 }
@@ -232,7 +240,7 @@ fn pool(options: SqliteConnectOptions, most: u32, trouble: Trouble) -> SqlitePoo
             false => is_clean(connection, of),
         })
         .max_connections(most)
-        .acquire_timeout(POOL_TIMEOUT)
+        .acquire_timeout(at_most(POOL_TIMEOUT))
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
@@ -258,7 +266,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .filename(path)
         .create_if_missing(false)
         .foreign_keys(true)
-        .busy_timeout(BUSY_TIMEOUT)
+        .busy_timeout(at_most(BUSY_TIMEOUT))
         .row_buffer_size(ROW_BUFFER)
         .disable_statement_logging()
 }

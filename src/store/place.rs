@@ -36,12 +36,11 @@ impl Place {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 
     #[test]
-    #[cfg(unix)]
     fn a_file_that_is_removed_or_replaced_has_left_its_place_and_comes_back_to_it() {
         let dir = tempfile::tempdir().unwrap();
         let (path, aside) = (dir.path().join("a"), dir.path().join("b"));

@@ -275,15 +275,17 @@ fn a_request_that_comes_after_the_drain_began_is_answered_503_behind_the_one_in_
         wire.rest();
     });
     let bench = Bench::with(&origin.url(), Limits::default(), 1);
+    let mut before = bench.client();
+    bench.until("one is here", |handle| handle.connections().len() == 1);
     let mut client = bench.client();
     client.send(GET).unwrap();
     client.head().unwrap();
     assert_eq!(client.exactly(4).unwrap(), b"half");
-    let mut idle = bench.client();
-    bench.until("both are here", |handle| handle.connections().len() == 2);
+    let mut after = bench.client();
+    bench.until("all are here", |handle| handle.connections().len() == 3);
     bench.handle.begin_drain(PATIENCE);
-    assert_eq!(idle.rest(), b"");
-    // The one worker has closed the idle connection: it has looked at this one, too.
+    assert_eq!((before.rest(), after.rest()), (vec![], vec![]));
+    // The one worker takes them in their order: it has looked at this one, too.
     bench.until("one is left", |handle| handle.connections().len() == 1);
     client.send(GET).unwrap();
     go.send(()).unwrap();

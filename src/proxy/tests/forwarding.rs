@@ -243,8 +243,10 @@ fn a_switch_under_load_fails_no_request_and_drops_no_connection() {
 fn requests_under_way_finish_on_the_old_target() {
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);
+    let (arrived, hear) = std::sync::mpsc::channel();
     let old = Origin::new(move |mut wire| {
         wire.message();
+        let _ = arrived.send(());
         let _ = wait.lock().unwrap().recv();
         let _ = wire.send(ok(b"old"));
     });
@@ -252,7 +254,7 @@ fn requests_under_way_finish_on_the_old_target() {
     let bench = Bench::new(&old.url());
     let mut client = bench.client();
     client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    bench.until("in flight", |handle| handle.counters().in_flight == 1);
+    hear.recv_timeout(super::kit::PATIENCE).unwrap();
     bench.handle.switch(route("new", &new.url()));
     assert_eq!(bench.client().get("/").text(), "new");
     go.send(()).unwrap();

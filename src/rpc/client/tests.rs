@@ -18,9 +18,9 @@ use crate::model::{FaultKind, ShutdownStep};
 use crate::rpc::status;
 
 /// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// What the tests of silence wait for.
-const SHORT: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_secs(40);
+/// What the tests of silence wait for, and longer than a greeting takes.
+const SHORT: Duration = Duration::from_secs(2);
 
 async fn listener() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap_or_else(|e| panic!("{e}"));

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use super::*;
 
 /// Longer than anything here takes; a test that waits for it has failed.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 struct Running {
     address: SocketAddr,

@@ -20,6 +20,13 @@ use crate::text;
 use super::holder::tests::holder;
 use super::*;
 
+/// How long something may take: a machine on which everything is slower, such as one that is emulated, says how many
+/// times slower in `PMCTL_TEST_SLOWNESS`.
+pub(super) fn at_most(time: Duration) -> Duration {
+    let times = std::env::var("PMCTL_TEST_SLOWNESS").ok().and_then(|times| times.parse().ok());
+    time * times.unwrap_or(1)
+}
+
 fn node() -> NodeName {
     NodeName::default()
 }

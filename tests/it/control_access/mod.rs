@@ -30,13 +30,7 @@ fn read(path: &Path) -> String {
 /// One request with these further header lines; status, `code`, the whole answer.
 #[track_caller]
 fn ask(server: &Server, method: &str, path: &str, fields: &str) -> (u16, String, String) {
-    let mut wire = server.connect();
-    let host = match fields.contains("Host:") {
-        true => String::new(),
-        false => format!("Host: {}\r\n", server.control()),
-    };
-    wire.send(format!("{method} {path} HTTP/1.1\r\n{host}{fields}Content-Length: 0\r\n\r\n"));
-    let answer = wire.response();
+    let answer = server.ask(method, path, fields);
     let code = serde_json::from_slice::<Value>(&answer.body).unwrap_or_default()["code"].clone();
     (answer.status, code.as_str().unwrap_or_default().to_owned(), format!("{answer:?}"))
 }

@@ -87,6 +87,18 @@ impl Server {
         Wire::connect(self.control)
     }
 
+    /// One request to the control port with these further header lines, of which one may be its `Host`.
+    #[track_caller]
+    pub fn ask(&self, method: &str, path: &str, fields: &str) -> Response {
+        let mut wire = self.connect();
+        let host = match fields.contains("Host:") {
+            true => String::new(),
+            false => format!("Host: {}\r\n", self.control),
+        };
+        wire.send(format!("{method} {path} HTTP/1.1\r\n{host}{fields}Content-Length: 0\r\n\r\n"));
+        wire.response()
+    }
+
     /// GET on the control port.
     #[track_caller]
     pub fn get(&self, path: &str) -> Response {
