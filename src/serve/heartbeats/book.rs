@@ -83,6 +83,8 @@ pub(super) struct Book {
     queue: BTreeSet<(Instant, ServiceId)>,
     failing: BTreeSet<ServiceId>,
     pub(super) orphans: Vec<Orphan>,
+    /// What is just being taken out, and stands nowhere else in here any more.
+    pub(super) going: Vec<Written>,
     pub(super) history: Vec<(ServiceId, Heartbeat)>,
     /// There is more in it than renewals that went through.
     pub(super) has_news: bool,

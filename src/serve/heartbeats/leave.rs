@@ -1,5 +1,6 @@
 //! Leaving the registry: marked first, the call under way awaited, then taken back.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt};
@@ -48,13 +49,14 @@ impl Heartbeats {
     /// announced or renewed. What could not be taken out.
     pub(in crate::serve) async fn end(&self, deadline: Instant) -> Vec<Left> {
         let Some(plan) = &self.plan else { return Vec::new() };
-        let (ids, orphans) = {
+        // What another caller is taking out ends with the process, finished or not.
+        let (ids, orphans, going) = {
             let mut book = self.book();
             book.is_closed = true;
-            (book.ids(), std::mem::take(&mut book.orphans))
+            (book.ids(), std::mem::take(&mut book.orphans), std::mem::take(&mut book.going))
         };
         self.wake.notify_one();
-        let orphans = orphans.into_iter().map(|orphan| orphan.written).collect();
+        let orphans = orphans.into_iter().map(|orphan| orphan.written).chain(going).collect();
         let (of_services, of_orphans) = tokio::join!(
             self.take_back(plan, &ids, deadline),
             self.cancel_all(plan, orphans, deadline),
@@ -133,9 +135,13 @@ impl Heartbeats {
                     Stage::Waiting(_) | Stage::Preparing | Stage::Refused(_) => {}
                 }
             }
+            book.going.extend(going.iter().cloned());
         }
+        let rows: BTreeSet<i64> = going.iter().map(|written| written.row).collect();
         let forgotten = self.forget_rows_by(plan, &untold, deadline);
-        tokio::join!(self.cancel_all(plan, going, deadline), forgotten).0
+        let (left, ()) = tokio::join!(self.cancel_all(plan, going, deadline), forgotten);
+        self.book().going.retain(|written| !rows.contains(&written.row));
+        left
     }
 
     /// Takes instances back until `deadline` and forgets their rows; what could not be.

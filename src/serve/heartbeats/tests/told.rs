@@ -253,3 +253,25 @@ async fn what_stands_in_another_registry_waits_for_ours_only_while_that_answers(
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_is_just_being_withdrawn_when_the_stop_comes_is_told_where_it_is_left() {
+    let kit = Kit::new().await;
+    announced(&kit, async || {
+        let held = kit.made.gate.write().await;
+        let looks = kit.made.count("get");
+        let stop = async {
+            kit.until("a look", || kit.made.count("get") > looks).await;
+            kit.made.is_down.store(true, Ordering::SeqCst);
+            let release = async {
+                kit.until("another", || kit.made.count("get") > looks + 1).await;
+                drop(held);
+            };
+            tokio::join!(kit.end(), release).0
+        };
+        let (left, ()) = tokio::join!(stop, kit.heartbeats.withdraw(&[ServiceId(1)]));
+        assert_eq!(left.iter().map(|left| left.instance.as_str()).collect::<Vec<_>>(), ["s1"]);
+    })
+    .await;
+    assert_eq!(kit.rows().await, BTreeSet::from(["s1".to_owned()]));
+}
