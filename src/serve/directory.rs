@@ -45,8 +45,8 @@ pub(super) struct Directory {
 #[derive(Clone, Default)]
 struct Listed {
     instances: Arc<Vec<Instance>>,
-    /// When it was noted last.
-    noted: Option<Instant>,
+    /// When somebody used it last.
+    used: Option<Instant>,
     /// Since when looks have found none that is UP.
     empty_since: Option<Instant>,
 }
@@ -74,10 +74,11 @@ impl Directory {
     pub(super) fn seek(&self, running: &Running, control: SocketAddr) {
         let Some(balancer) = running.handle.balancer().filter(|of| !of.was_asked()) else { return };
         let known = self.lists().get(balancer.application()).cloned();
-        match known {
-            Some(list) => give(running, &balancer, control, &list.instances),
-            None => self.wake.notify_one(),
+        if let Some(list) = known {
+            give(running, &balancer, control, &list.instances);
         }
+        // It may be of a while ago, when it was used last.
+        self.wake.notify_one();
     }
 
     /// Follows the registry, a look every `beat`, until a stop was asked for.
@@ -100,8 +101,13 @@ impl Directory {
             wanted.entry(application).or_default().push(spread);
         }
         self.met().retain(|application, _| wanted.contains_key(application));
-        let is_fresh = |list: &Listed| list.noted.is_some_and(|at| at.elapsed() < UNUSED);
-        self.lists().retain(|application, list| wanted.contains_key(application) || is_fresh(list));
+        let now = Instant::now();
+        self.lists().retain(|application, list| {
+            if wanted.contains_key(application) {
+                list.used = Some(now);
+            }
+            list.used.is_some_and(|at| now.duration_since(at) < UNUSED)
+        });
         let Some(registry) = &self.registry else {
             wanted.values().flatten().for_each(|spread| spread.balancer.give_up());
             return;
@@ -155,7 +161,7 @@ impl Directory {
     ) -> Arc<Vec<Instance>> {
         let mut lists = self.lists();
         let list = lists.entry(application.to_owned()).or_default();
-        list.noted = Some(now);
+        list.used = Some(now);
         let is_usable = |instance: &Instance| {
             instance.status == InstanceStatus::Up && !(is_own && NodeMark::is_any(instance))
         };

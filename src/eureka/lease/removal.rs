@@ -81,7 +81,12 @@ pub async fn take_out(
                 return Ok(Removal::Cancelled);
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            let left = if servers.len() > 1 { left / 2 } else { left };
+            // Another one that may have it gets its time as well.
+            let may_have = |(n, found): (usize, &Option<_>)| {
+                n != at && matches!(found, None | Some(Ok(Found::Ours)))
+            };
+            let has_others = found.iter().enumerate().any(may_have);
+            let left = if has_others { left / 2 } else { left };
             let cancel = registry.cancel_at(servers[at], app, id);
             found[at] = Some(match within(left, servers[at], cancel).await {
                 Ok(true) => return Ok(Removal::Cancelled),

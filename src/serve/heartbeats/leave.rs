@@ -40,7 +40,9 @@ impl Heartbeats {
             tracing::warn!(service = %of.service, %reason, "not taken out of the registry yet");
             let detail = text::lease::event_lease_left(&of.instance_id, &reason);
             self.say(event(EventAction::LeaseLeft, &of.service, Outcome::Failed, detail));
-            self.book().orphans.push(Orphan { written, reason, failures: 1, next });
+            let mut book = self.book();
+            book.going.retain(|going| going.row != written.row);
+            book.orphans.push(Orphan { written, reason, failures: 1, next });
         }
         self.wake.notify_one();
     }
@@ -140,7 +142,10 @@ impl Heartbeats {
         let rows: BTreeSet<i64> = going.iter().map(|written| written.row).collect();
         let forgotten = self.forget_rows_by(plan, &untold, deadline);
         let (left, ()) = tokio::join!(self.cancel_all(plan, going, deadline), forgotten);
-        self.book().going.retain(|written| !rows.contains(&written.row));
+        // What is left stays there until whoever asked has put it where it is tried again.
+        let is_left = |row| left.iter().any(|(written, _)| written.row == row);
+        let is_over = |row| rows.contains(&row) && !is_left(row);
+        self.book().going.retain(|written| !is_over(written.row));
         left
     }
 
