@@ -2,10 +2,11 @@
 //! bytes go to the target.
 //!
 //! Outside of it are the table, the counters, the drain, the switch and the request log; they know
-//! a connection by its guard and tell it what to do by an order. Behind it is an engine, of which
-//! hyper is the first: [`serve`] is all that the outside calls.
+//! a connection by its guard and tell it what to do by an order. Behind it are two engines, chosen
+//! by the first bytes of the client: the own one for HTTP/1 (`h1`), and hyper for HTTP/2. [`serve`]
+//! is all that the outside calls.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -15,7 +16,7 @@ use std::task::{Context, Poll};
 use futures_util::stream::{FuturesUnordered, Stream};
 use http::Request;
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
@@ -23,14 +24,11 @@ use tokio::net::TcpStream;
 use super::client_io::{ClientIo, IoState};
 use super::exchange::Client;
 use super::forward;
+use super::h1::{self, Conn, Spoken};
 use super::headers::ClientFacts;
-use super::table::{ConnectionGuard, ConnectionState};
-use super::tunnel;
+use super::table::{ConnectionGuard, ConnectionState, Order};
 use super::watch::{Verdict, Watch};
-use super::wire::{GuardedIo, WireProtocol};
 use super::worker::Worker;
-
-type Io = GuardedIo<ClientIo>;
 
 /// Serves an accepted connection until it ends. The guard is dropped last, when the socket and
 /// everything opened for it are closed, on every way out, a panic included.
@@ -39,20 +37,14 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, guard: Connecti
     let Some(guard) = &ended.guard else { return };
     // Small answers must not wait for the client's acknowledgement; without it they still arrive.
     let _ = stream.set_nodelay(true);
-    let state = Rc::new(IoState::default());
-    let linger = worker.limits.linger_timeout;
-    let io = GuardedIo::new(ClientIo::new(stream, Rc::clone(&state), linger), worker.limits.wire);
     let client = Rc::new(Client {
         worker,
         proxy: Arc::clone(&guard.proxy),
         entry: Arc::clone(&guard.entry),
         facts: ClientFacts::new(guard.entry.peer.ip(), false),
-        io: state,
-        wire: Arc::clone(io.state()),
-        http2: Cell::new(false),
-        tunnel: RefCell::new(None),
+        io: IoState::default(),
     });
-    converse(&client, io).await;
+    unless_cut(&client, converse(&client, stream)).await;
     drop(client);
     drop(ended);
 }
@@ -70,70 +62,38 @@ impl Drop for Ended {
     }
 }
 
-async fn converse(client: &Rc<Client>, mut io: Io) {
-    let watch = Watch::new(client);
-    match sniff(client, &watch, &mut io).await {
-        Some(WireProtocol::Http1) => serve_http1(client, watch, io).await,
-        Some(WireProtocol::Http2) => {
-            client.http2.set(true);
-            serve_http2(client, watch, io).await;
-        }
-        Some(WireProtocol::Closed) | None => {}
-    }
-}
-
-/// Waits for the first bytes. `None`: the connection is to be closed.
-async fn sniff(client: &Client, watch: &Watch, io: &mut Io) -> Option<WireProtocol> {
+/// Runs `work` until it ends or the connection is told to be cut.
+async fn unless_cut(client: &Client, work: impl Future<Output = ()>) {
+    let mut work = pin!(work);
+    let mut is_heard = false;
     poll_fn(|cx| {
-        if watch.is_cut(cx) {
-            return Poll::Ready(None);
-        }
-        match io.poll_sniff(cx) {
-            Poll::Ready(Ok(protocol)) => Poll::Ready(Some(protocol)),
-            Poll::Ready(Err(_)) => Poll::Ready(None),
-            Poll::Pending => match watch.after_poll(cx) {
-                Verdict::GoOn => Poll::Pending,
-                Verdict::Close | Verdict::Again => Poll::Ready(None),
-            },
-        }
-    })
-    .await
-    .inspect(|_| client.entry.set_state(ConnectionState::HalfHead))
-}
-
-async fn serve_http1(client: &Rc<Client>, watch: Watch, io: Io) {
-    let service = service_fn(|request: Request<Incoming>| forward::http1(client, request));
-    let mut builder = http1::Builder::new();
-    builder.auto_date_header(false);
-    let max_headers = client.worker.limits.wire.max_headers as usize;
-    // The scanner has the say; hyper must only not be stricter. Its own bound needs no allocation.
-    if max_headers > HYPER_MAX_HEADERS {
-        builder.max_headers(max_headers);
-    }
-    let mut http = Box::pin(builder.serve_connection(TokioIo::new(io), service));
-    let ended = poll_fn(|cx| {
-        loop {
-            if watch.is_cut(cx) {
-                return Poll::Ready(Err(()));
-            }
-            if let Poll::Ready(ended) = http.as_mut().poll(cx) {
-                return Poll::Ready(ended.map_err(drop));
-            }
-            match watch.after_poll(cx) {
-                Verdict::GoOn => return Poll::Pending,
-                Verdict::Close => return Poll::Ready(Err(())),
-                Verdict::Again => {}
-            }
+        // A task is woken by one waker all its life. It is left in the entry once, and again as soon
+        // as an order has taken it from there.
+        let order = match std::mem::replace(&mut is_heard, true) {
+            true => client.entry.current_order(),
+            false => client.entry.order(cx.waker()),
+        };
+        let order = match order {
+            Order::Run => order,
+            Order::Drain | Order::Cut => client.entry.order(cx.waker()),
+        };
+        match order {
+            Order::Cut => Poll::Ready(()),
+            Order::Run | Order::Drain => work.as_mut().poll(cx),
         }
     })
     .await;
-    let pending = client.tunnel.take();
-    if let (Ok(()), Some(pending)) = (ended, pending) {
-        client.entry.set_state(ConnectionState::Tunnel);
-        drop(watch);
-        let parts = Pin::into_inner(http).into_parts();
-        let (io, held) = parts.io.into_inner().into_parts();
-        tunnel::run(pending, io.into_tcp(), &[&parts.read_buf, &held]).await;
+}
+
+async fn converse(client: &Rc<Client>, stream: TcpStream) {
+    let mut conn = Conn::new(client, stream);
+    match conn.sniff().await {
+        Spoken::Http1 => h1::serve(conn).await,
+        Spoken::Http2 => {
+            let (stream, held) = conn.into_parts();
+            Box::pin(serve_http2(client, ClientIo::new(stream, held, client))).await;
+        }
+        Spoken::Nothing => {}
     }
 }
 
@@ -149,7 +109,9 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Streams {
     }
 }
 
-async fn serve_http2(client: &Rc<Client>, watch: Watch, io: Io) {
+async fn serve_http2(client: &Rc<Client>, io: ClientIo) {
+    client.entry.set_state(ConnectionState::HalfHead);
+    let watch = Watch::new(client);
     let limits = &client.worker.limits;
     let started = Streams::default();
     let for_service = Rc::clone(client);
@@ -194,8 +156,6 @@ async fn serve_http2(client: &Rc<Client>, watch: Watch, io: Io) {
     .await;
 }
 
-/// Header fields hyper takes when it is not told otherwise.
-const HYPER_MAX_HEADERS: usize = 100;
 /// Flow-control windows: what a client may send ahead of a slow target.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;

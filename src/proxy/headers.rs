@@ -27,11 +27,11 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 #[derive(Clone, Debug)]
 pub struct ClientFacts {
     /// `X-Forwarded-For` member.
-    peer: HeaderValue,
+    pub(super) peer: HeaderValue,
     /// How the client speaks to pmctl.
-    scheme: uri::Scheme,
+    pub(super) scheme: uri::Scheme,
     /// `X-Forwarded-Proto` member.
-    proto: HeaderValue,
+    pub(super) proto: HeaderValue,
 }
 
 impl ClientFacts {
@@ -198,17 +198,23 @@ pub fn to_client(
     }
     append_member(headers, &VIA, upstream.via().value(parts.version));
     parts.version = Version::HTTP_11;
-    let view = ClientView { scheme: &shape.original_scheme, host: shape.original_host.as_ref() };
+    let view = ClientView {
+        scheme: shape.original_scheme.as_str(),
+        host: shape.original_host.as_ref().map(HeaderValue::as_bytes),
+    };
     for name in [LOCATION, CONTENT_LOCATION] {
         if let Some(value) = headers.get_mut(name)
-            && let Some(mapped) = location::location(value, upstream.url(), &view)
+            && let Some(mapped) = location::location(value.as_bytes(), upstream.url(), &view)
+            && let Ok(mapped) = HeaderValue::try_from(mapped)
         {
             *value = mapped;
         }
     }
     if let Entry::Occupied(mut cookies) = headers.entry(SET_COOKIE) {
         for value in cookies.iter_mut() {
-            if let Some(mapped) = location::cookie(value, upstream.url()) {
+            if let Some(mapped) = location::cookie(value.as_bytes(), upstream.url())
+                && let Ok(mapped) = HeaderValue::try_from(mapped)
+            {
                 *value = mapped;
             }
         }
@@ -243,12 +249,31 @@ fn one_framing(headers: &mut HeaderMap) -> Option<()> {
 /// authentication, hop-by-hop fields. Digests of the content stay: trailers are made for them.
 pub fn clean_trailers(trailers: &mut HeaderMap) {
     remove_hop_by_hop(trailers);
-    let is_digest = |name: &str| matches!(name, "content-digest" | "content-md5");
-    let is_forbidden = |name: &str| is_kept(name) && !is_digest(name);
     let forbidden: Vec<HeaderName> =
-        trailers.keys().filter(|name| is_forbidden(name.as_str())).cloned().collect();
+        trailers.keys().filter(|name| !may_trail(name.as_str())).cloned().collect();
     for name in forbidden {
         trailers.remove(name);
+    }
+}
+
+/// Whether the field `name`, in small letters, may stand in trailers.
+pub(super) fn may_trail(name: &str) -> bool {
+    !is_hop_by_hop(name.as_bytes())
+        && (!is_kept(name) || matches!(name, "content-digest" | "content-md5"))
+}
+
+/// Whether the field `name` concerns one connection only.
+pub(super) fn is_hop_by_hop(name: &[u8]) -> bool {
+    let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+    match name.len() {
+        2 => is(b"te"),
+        7 => is(b"upgrade"),
+        10 => is(b"connection") || is(b"keep-alive"),
+        16 => is(b"proxy-connection"),
+        17 => is(b"transfer-encoding"),
+        18 => is(b"proxy-authenticate"),
+        19 => is(b"proxy-authorization"),
+        _ => false,
     }
 }
 
@@ -342,7 +367,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// Options that name no field, or one that is removed anyway.
-fn is_common_option(option: &[u8]) -> bool {
+pub(super) fn is_common_option(option: &[u8]) -> bool {
     [&b""[..], b"keep-alive", b"close", b"upgrade", b"te"]
         .iter()
         .any(|known| option.eq_ignore_ascii_case(known))
@@ -350,7 +375,7 @@ fn is_common_option(option: &[u8]) -> bool {
 
 /// Fields that `Connection` must not name and trailers must not have (RFC 9110 sections 7.6.1 and
 /// 6.5.1): a client could take from a request what its target relies on.
-fn is_kept(name: &str) -> bool {
+pub(super) fn is_kept(name: &str) -> bool {
     name.starts_with("x-forwarded-")
         || name.starts_with("content-")
         || name.starts_with("access-control-")
