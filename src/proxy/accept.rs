@@ -12,16 +12,17 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use http::{HeaderMap, Method};
+use http::Method;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
 
-use super::answer::{Failure, answer};
+use super::answer::Failure;
 use super::drain::{self, EndGuard};
 use super::engine;
 use super::fault::{ProxyFault, Restarts};
+use super::h1::{Asked, write_own};
 use super::handle::{Proxy, ProxyPhase};
 use super::listen::{BoundListener, is_exhaustion};
 use super::table::ConnectionGuard;
@@ -273,16 +274,8 @@ impl Drop for Refusing {
 
 /// The whole answer 503 as bytes of HTTP/1.1; nothing of the request is known.
 fn refusal(proxy: &Proxy) -> Vec<u8> {
-    let answer = answer(&Failure::Full, &proxy.name, &Method::GET, &HeaderMap::new());
-    let mut bytes = format!("HTTP/1.1 {}\r\nconnection: close\r\n", answer.status()).into_bytes();
-    for (name, value) in answer.headers() {
-        bytes.extend_from_slice(name.as_str().as_bytes());
-        bytes.extend_from_slice(b": ");
-        bytes.extend_from_slice(value.as_bytes());
-        bytes.extend_from_slice(b"\r\n");
-    }
-    bytes.extend_from_slice(b"\r\n");
-    bytes.extend_from_slice(answer.body());
+    let mut bytes = Vec::new();
+    write_own(&Failure::Full, &proxy.name, &Asked::unknown(Method::GET), false, &mut bytes);
     bytes
 }
 

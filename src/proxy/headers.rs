@@ -368,9 +368,15 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Options that name no field, or one that is removed anyway.
 pub(super) fn is_common_option(option: &[u8]) -> bool {
-    [&b""[..], b"keep-alive", b"close", b"upgrade", b"te"]
-        .iter()
-        .any(|known| option.eq_ignore_ascii_case(known))
+    let is = |known: &[u8]| option.eq_ignore_ascii_case(known);
+    match option.len() {
+        0 => true,
+        2 => is(b"te"),
+        5 => is(b"close"),
+        7 => is(b"upgrade"),
+        10 => is(b"keep-alive"),
+        _ => false,
+    }
 }
 
 /// Fields that `Connection` must not name and trailers must not have (RFC 9110 sections 7.6.1 and

@@ -21,9 +21,12 @@ mod passage;
 mod request;
 mod response;
 mod shape;
+#[cfg(target_os = "linux")]
+mod splice;
 mod take;
 mod upload;
 mod watch;
 
 pub(super) use conn::{Conn, Spoken};
+pub(super) use own::{Asked, write as write_own};
 pub(super) use take::{MAX_INSTANCES, MAX_UNSENT, serve};

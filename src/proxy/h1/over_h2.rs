@@ -22,7 +22,7 @@ use super::response::write_connection;
 use super::shape::{Fields, Shape};
 use super::take::{After, MAX_UNSENT, Request};
 use super::upload::Sending;
-use super::watch::Stopped;
+use super::watch::{Stopped, Waits};
 use crate::proxy::answer::{Failure, Refusal};
 use crate::proxy::body::{BodyError, Feed, RequestBody};
 use crate::proxy::connect::{Protocol, Want};
@@ -64,6 +64,8 @@ pub(super) async fn forward(
         if !this.conn.write(b"HTTP/1.1 100 Continue\r\n\r\n").await {
             return Ok(After::Close { is_unread: false });
         }
+        // Its deadline took the place of this one's.
+        this.waits = Waits::Unknown;
     }
     let (mut unsent, mut repeated) = (0, false);
     let response = loop {
@@ -273,6 +275,7 @@ async fn answer(
     text.extend_from_slice(b"\r\n");
     this.written = 0;
     this.settle();
+    let mut is_ended = !is_chunked;
     let passed = poll_fn(|cx| {
         loop {
             let _ = pump.poll(this, cx);
@@ -304,8 +307,8 @@ async fn answer(
                 Poll::Ready(None) if !body.is_end_stream() => {
                     return Poll::Ready(Err(Stopped::Broken));
                 }
-                Poll::Ready(None) if is_chunked && !this.is_interim => {
-                    this.is_interim = true;
+                Poll::Ready(None) if !is_ended => {
+                    is_ended = true;
                     this.text.extend_from_slice(b"0\r\n\r\n");
                     continue;
                 }
@@ -322,10 +325,10 @@ async fn answer(
                 write_piece(data, is_chunked, &mut this.text);
             }
             if let Ok(mut trailers) = frame.into_trailers()
-                && is_chunked
+                && !is_ended
             {
                 clean_trailers(&mut trailers);
-                this.is_interim = true;
+                is_ended = true;
                 this.text.extend_from_slice(b"0\r\n");
                 for (name, value) in &trailers {
                     write_field(name.as_str().as_bytes(), value.as_bytes(), &mut this.text);

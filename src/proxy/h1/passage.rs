@@ -10,6 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::buffer::{Buf, CHUNK_BACK, CHUNK_FRONT};
 use super::framing::Rest;
 use super::response::{self, Answer, Form, NoAnswer, To};
+#[cfg(target_os = "linux")]
+use super::splice::Spliced;
 use super::take::Request;
 use super::upload::{LONG, Sending};
 use super::watch::Stopped;
@@ -263,6 +265,17 @@ impl Request<'_> {
             }
             if self.download.is_broken {
                 return Poll::Ready(Err(Stopped::Broken));
+            }
+            #[cfg(target_os = "linux")]
+            match self.poll_splice(cx) {
+                None => {}
+                Some(Spliced::Moved) => continue,
+                Some(Spliced::Blocked) => {
+                    self.is_blocked = true;
+                    return self.poll_stopped(cx).map(Err);
+                }
+                Some(Spliced::Dry) => return self.poll_stopped(cx).map(Err),
+                Some(Spliced::Stopped(stopped)) => return Poll::Ready(Err(stopped)),
             }
             if self.download.rest.is_done() {
                 return Poll::Ready(Ok(()));

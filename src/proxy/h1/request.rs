@@ -10,7 +10,7 @@ use crate::proxy::headers::{ClientFacts, is_common_option, is_hop_by_hop, is_kep
 use crate::proxy::upstream::Upstream;
 use crate::proxy::wire::Body;
 
-/// What hyper takes; longer targets with their base path are refused by both engines.
+/// Bytes of a target with its base path; hyper takes no more, and both engines refuse the same.
 const MAX_TARGET: usize = u16::MAX as usize - 1;
 
 /// Writes the head that `upstream` is sent into `out`.

@@ -8,8 +8,8 @@ use httparse::{Header, ParserConfig, Status};
 
 use super::framing::Rest;
 use super::request::{names, write_field, write_joined};
-use super::shape::{Shape, has_member};
-use crate::proxy::headers::is_hop_by_hop;
+use super::shape::{Shape, has_member, members};
+use crate::proxy::headers::{is_common_option, is_hop_by_hop};
 use crate::proxy::location::{self, ClientView};
 use crate::proxy::upstream::Upstream;
 
@@ -64,6 +64,7 @@ pub(super) struct To<'a> {
 struct Said<'a> {
     close: bool,
     keep_alive: bool,
+    /// `Connection` names fields that are not known to be of one hop.
     names_fields: bool,
     length: Option<u64>,
     codings: usize,
@@ -143,10 +144,10 @@ fn said<'a>(fields: &[Header<'a>], is_http10: bool) -> Result<Said<'a>, NoAnswer
             10 if is("connection") => {
                 said.close |= has_member(field.value, b"close");
                 said.keep_alive |= has_member(field.value, b"keep-alive");
-                said.names_fields = true;
+                said.names_fields |= members(field.value).any(|o| !is_common_option(o));
             }
             14 if is("content-length") => {
-                for member in super::shape::members(field.value) {
+                for member in members(field.value) {
                     let length = length(member).ok_or(NoAnswer)?;
                     if said.length.is_some_and(|other| other != length) {
                         return Err(NoAnswer);

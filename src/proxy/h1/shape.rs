@@ -5,6 +5,7 @@ use std::ops::Range;
 use http::Method;
 use memchr::memchr;
 
+use crate::proxy::headers::is_common_option;
 use crate::proxy::wire::{Body, Head, trim};
 
 /// The fields of a head whose form was judged, behind its first line.
@@ -119,9 +120,7 @@ impl Shape {
                             5 if is(b"close") => close = true,
                             7 if is(b"upgrade") => upgrade = true,
                             10 if is(b"keep-alive") => keep_alive = true,
-                            0 => {}
-                            2 if is(b"te") => {}
-                            _ => self.names_fields = true,
+                            _ => self.names_fields |= !is_common_option(option),
                         }
                     }
                 }

@@ -13,6 +13,8 @@ use super::own::{self, Asked};
 use super::passage::{Download, Met};
 use super::response::{Answer, Form};
 use super::shape::Shape;
+#[cfg(target_os = "linux")]
+use super::splice::Pipe;
 use super::upload::{Sending, Upload};
 use super::watch::{Stopped, Waits};
 use super::{over_h2, request};
@@ -52,6 +54,9 @@ pub(super) struct Request<'c> {
     pub(super) lease: Option<RawLease>,
     pub(super) upload: Upload,
     pub(super) download: Download,
+    /// Moves a long body.
+    #[cfg(target_os = "linux")]
+    pub(super) pipe: Option<Pipe>,
     /// A head on its way: the request's, then those of its answers.
     pub(super) text: Text,
     /// How much of it is written.
@@ -143,7 +148,9 @@ async fn take(conn: &mut Conn, head: Head) -> After {
     crate::proxy::tests::meddle(&path);
     drop(path);
     let (upload, content) = Upload::new(&shape, conn.held());
-    ExchangeGuard::came_in(&conn.client, &guard.exchange, content);
+    if content > 0 {
+        ExchangeGuard::came_in(&conn.client, &guard.exchange, content);
+    }
     let mut request = Request {
         conn,
         guard,
@@ -151,6 +158,8 @@ async fn take(conn: &mut Conn, head: Head) -> After {
         lease: None,
         upload,
         download: Download::default(),
+        #[cfg(target_os = "linux")]
+        pipe: None,
         text: Text::take(),
         written: 0,
         is_head_sent: false,
@@ -232,7 +241,7 @@ impl Request<'_> {
         // A proxy repeats by itself only what may be repeated (RFC 9110 section 9.2.2), and only
         // where no body is lost by it.
         let may_repeat = self.shape.is_bare() && self.shape.method.is_idempotent();
-        let (mut fresh, mut unsent) = (false, 0);
+        let (mut fresh, mut unsent, mut is_repeated) = (false, 0, false);
         loop {
             let taken = match fresh {
                 true => None,
@@ -266,8 +275,14 @@ impl Request<'_> {
                     self.guard.judge(Ok(()));
                     return Ok(self.answer(answer).await);
                 }
-                Met::Unsent if unsent < MAX_UNSENT => unsent += 1,
-                Met::Closed if may_repeat && is_reused && !fresh => fresh = true,
+                Met::Unsent if unsent < MAX_UNSENT => {
+                    unsent += 1;
+                    fresh = true;
+                }
+                Met::Closed if may_repeat && is_reused && !is_repeated => {
+                    is_repeated = true;
+                    fresh = true;
+                }
                 Met::Unsent | Met::Closed | Met::Stopped(Stopped::Broken) => {
                     return Err(Failure::Broken(target()).into());
                 }

@@ -6,6 +6,7 @@ mod forwarding;
 mod http2;
 pub(super) mod kit;
 mod limits;
+mod messages;
 mod spreading;
 mod tunnels;
 
