@@ -26,7 +26,8 @@ use super::exchange::Client;
 use super::forward;
 use super::h1::{self, Conn, Spoken};
 use super::headers::ClientFacts;
-use super::table::{ConnectionGuard, ConnectionState, Order};
+use super::table::{ConnectionGuard, ConnectionState, Entry, Order};
+use super::tunnel::{self, PendingTunnel};
 use super::watch::{Verdict, Watch};
 use super::worker::Worker;
 
@@ -36,6 +37,8 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, guard: Connecti
     let ended = Ended { worker: Rc::clone(&worker), guard: Some(guard) };
     let Some(guard) = &ended.guard else { return };
     // Small answers must not wait for the client's acknowledgement; without it they still arrive.
+    // Linux hands it on from the listening socket.
+    #[cfg(not(target_os = "linux"))]
     let _ = stream.set_nodelay(true);
     let client = Rc::new(Client {
         worker,
@@ -44,8 +47,7 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, guard: Connecti
         facts: ClientFacts::new(guard.entry.peer.ip(), false),
         io: IoState::default(),
     });
-    unless_cut(&client, converse(&client, stream)).await;
-    drop(client);
+    unless_cut(&guard.entry, converse(Conn::new(client, stream))).await;
     drop(ended);
 }
 
@@ -63,19 +65,19 @@ impl Drop for Ended {
 }
 
 /// Runs `work` until it ends or the connection is told to be cut.
-async fn unless_cut(client: &Client, work: impl Future<Output = ()>) {
+async fn unless_cut(entry: &Entry, work: impl Future<Output = ()>) {
     let mut work = pin!(work);
     let mut is_heard = false;
     poll_fn(|cx| {
         // A task is woken by one waker all its life. It is left in the entry once, and again as soon
         // as an order has taken it from there.
         let order = match std::mem::replace(&mut is_heard, true) {
-            true => client.entry.current_order(),
-            false => client.entry.order(cx.waker()),
+            true => entry.current_order(),
+            false => entry.order(cx.waker()),
         };
         let order = match order {
             Order::Run => order,
-            Order::Drain | Order::Cut => client.entry.order(cx.waker()),
+            Order::Drain | Order::Cut => entry.order(cx.waker()),
         };
         match order {
             Order::Cut => Poll::Ready(()),
@@ -85,16 +87,23 @@ async fn unless_cut(client: &Client, work: impl Future<Output = ()>) {
     .await;
 }
 
-async fn converse(client: &Rc<Client>, stream: TcpStream) {
-    let mut conn = Conn::new(client, stream);
+/// Finds out what the client speaks, and has it served. What is long and not for every connection
+/// does not lie in the future of each.
+async fn converse(mut conn: Conn) {
     match conn.sniff().await {
-        Spoken::Http1 => h1::serve(conn).await,
-        Spoken::Http2 => {
-            let (stream, held) = conn.into_parts();
-            Box::pin(serve_http2(client, ClientIo::new(stream, held, client))).await;
+        Spoken::Http1 => {
+            if let Some(pending) = h1::serve(&mut conn).await {
+                Box::pin(dig(conn, *pending)).await;
+            }
         }
+        Spoken::Http2 => Box::pin(serve_http2(conn)).await,
         Spoken::Nothing => {}
     }
+}
+
+async fn dig(conn: Conn, pending: PendingTunnel) {
+    let (_, stream, held) = conn.into_parts();
+    tunnel::run(pending, stream, &[&held]).await;
 }
 
 type StreamFuture = Pin<Box<dyn Future<Output = ()>>>;
@@ -109,7 +118,10 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Streams {
     }
 }
 
-async fn serve_http2(client: &Rc<Client>, io: ClientIo) {
+async fn serve_http2(conn: Conn) {
+    let (client, stream, held) = conn.into_parts();
+    let client = &client;
+    let io = ClientIo::new(stream, held, client);
     client.entry.set_state(ConnectionState::HalfHead);
     let watch = Watch::new(client);
     let limits = &client.worker.limits;

@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use super::connect::UpstreamIo;
 use super::exchange::ExchangeGuard;
 use super::pool::UpstreamGuard;
-use super::table::Order;
+use super::table::{ConnectionState, Order};
 use super::timer::Deadline;
 
 /// Bytes moved at a time. The buffer is the worker's, so an idle tunnel holds none.
@@ -175,6 +175,7 @@ fn keep_alive(socket: &TcpStream) {
 pub(super) async fn run(pending: PendingTunnel, mut client: TcpStream, early: &[&[u8]]) {
     let PendingTunnel { upstream, mut guard } = pending;
     let Upgraded { io: mut target, early: target_early, guard: open } = upstream;
+    guard.client.entry.set_state(ConnectionState::Tunnel);
     keep_alive(&client);
     keep_alive(target.get_ref());
     let (mut inward, mut outward) = (Pipe::new(early), Pipe::new(&[&target_early]));

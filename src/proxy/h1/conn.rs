@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -71,12 +71,13 @@ pub(in crate::proxy) struct Conn {
 }
 
 impl Conn {
-    pub(in crate::proxy) fn new(client: &Rc<Client>, tcp: TcpStream) -> Self {
+    pub(in crate::proxy) fn new(client: Rc<Client>, tcp: TcpStream) -> Self {
+        let deadline = Deadline::after(client.worker.limits.header_timeout);
         Self {
-            client: Rc::clone(client),
+            client,
             tcp,
             input: None,
-            deadline: Deadline::after(client.worker.limits.header_timeout),
+            deadline,
             offset: 0,
             in_time: None,
             is_at_end: false,
@@ -85,10 +86,10 @@ impl Conn {
         }
     }
 
-    /// The socket and what was read of it, for another engine.
-    pub(in crate::proxy) fn into_parts(self) -> (TcpStream, Vec<u8>) {
-        let held = self.input.as_ref().map(|input| input.filled().to_vec()).unwrap_or_default();
-        (self.tcp, held)
+    /// The socket and what was read of it, for whoever goes on with them.
+    pub(in crate::proxy) fn into_parts(self) -> (Rc<Client>, TcpStream, Vec<u8>) {
+        let held = self.held().to_vec();
+        (self.client, self.tcp, held)
     }
 
     /// What is read and not used up.
@@ -301,14 +302,16 @@ impl Conn {
     /// Ends the connection. Where bytes of the client are unread, the rest is read and thrown away
     /// until the client has closed too: a socket closed with unread bytes is reset, and the answer
     /// may be lost with it (RFC 9112 section 9.6).
-    pub(super) async fn close(mut self, is_unread: bool) {
-        let mut byte = [MaybeUninit::uninit(); 1];
-        let socket = SockRef::from(&self.tcp);
+    pub(super) async fn close(&mut self, is_unread: bool) {
         if self.is_at_end {
             return;
         }
-        let is_unread = is_unread || socket.peek(&mut byte).is_ok_and(|read| read > 0);
-        if !is_unread || socket.shutdown(Shutdown::Write).is_err() {
+        // As far as the runtime has heard: a call for every connection would find nothing.
+        let mut byte = [MaybeUninit::uninit(); 1];
+        let mut cx = Context::from_waker(Waker::noop());
+        let peeked = self.tcp.poll_peek(&mut cx, &mut ReadBuf::uninit(&mut byte));
+        let is_unread = is_unread || matches!(peeked, Poll::Ready(Ok(1..)));
+        if !is_unread || SockRef::from(&self.tcp).shutdown(Shutdown::Write).is_err() {
             return;
         }
         self.input = None;

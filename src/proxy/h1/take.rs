@@ -24,7 +24,7 @@ use crate::proxy::exchange::ExchangeGuard;
 use crate::proxy::pool::Direct;
 use crate::proxy::route::Turn;
 use crate::proxy::table::ConnectionState;
-use crate::proxy::tunnel::{self, PendingTunnel, Upgraded};
+use crate::proxy::tunnel::{PendingTunnel, Upgraded};
 use crate::proxy::upstream::Upstream;
 use crate::proxy::upstream_raw::RawLease;
 use crate::proxy::wire::Head;
@@ -82,33 +82,29 @@ pub(super) struct Request<'c> {
     pub(super) moved_at: u64,
 }
 
-/// Serves a client of HTTP/1 until its connection ends.
-pub(in crate::proxy) async fn serve(mut conn: Conn) {
+/// Serves a client of HTTP/1 until its connection is over, or is to be a tunnel.
+pub(in crate::proxy) async fn serve(conn: &mut Conn) -> Option<Box<PendingTunnel>> {
     loop {
         let after = match conn.next().await {
             Next::Close => After::Close { is_unread: false },
-            Next::Refused { refusal, is_head } => refuse(&mut conn, refusal, is_head).await,
-            Next::Head(head) => take(&mut conn, head).await,
+            // What a request needs is not held for one that may never come.
+            Next::Refused { refusal, is_head } => Box::pin(refuse(conn, refusal, is_head)).await,
+            Next::Head(head) => Box::pin(take(conn, head)).await,
         };
         match after {
             After::Next => {}
-            After::Close { is_unread } => return conn.close(is_unread).await,
+            After::Close { is_unread } => {
+                conn.close(is_unread).await;
+                return None;
+            }
             After::Abort => {
                 // A reset: the end of the stream might pass for the end of the answer.
                 let _ = SockRef::from(&conn.tcp).set_linger(Some(std::time::Duration::ZERO));
-                return;
+                return None;
             }
-            After::Tunnel(pending) => {
-                conn.client.entry.set_state(ConnectionState::Tunnel);
-                return Box::pin(dig(conn, *pending)).await;
-            }
+            After::Tunnel(pending) => return Some(pending),
         }
     }
-}
-
-async fn dig(conn: Conn, pending: PendingTunnel) {
-    let (tcp, held) = conn.into_parts();
-    tunnel::run(pending, tcp, &[&held]).await;
 }
 
 /// Answers a head that cannot be read. Nothing behind it is.
