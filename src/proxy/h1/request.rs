@@ -34,7 +34,8 @@ pub(super) fn write(
     out.extend_from_slice(upstream.host_field().as_bytes());
     out.extend_from_slice(b"\r\n");
     for (name, value) in shape.fields(head) {
-        if !is_rewritten(name, shape) && !(shape.names_fields && is_named(name, shape, head)) {
+        let is_named = || shape.names_fields && names(shape.fields(head), name);
+        if !(is_rewritten(name, shape) || is_named()) {
             write_field(name, value, out);
         }
     }
@@ -90,11 +91,6 @@ fn is_rewritten(name: &[u8], shape: &Shape) -> bool {
 fn is_forwarded(name: &[u8]) -> bool {
     let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
     is(b"x-forwarded-for") || is(b"x-forwarded-host") || is(b"x-forwarded-proto")
-}
-
-/// Whether `Connection` names the field as one of this hop, and may do so.
-fn is_named(name: &[u8], shape: &Shape, head: &[u8]) -> bool {
-    names(shape.fields(head), name)
 }
 
 /// Whether a `Connection` among `fields` names the field `name`, and may do so.

@@ -17,9 +17,6 @@ use super::watch::Stopped;
 use crate::proxy::connect::UpstreamIo;
 use crate::proxy::exchange::ExchangeGuard;
 
-/// Pipes a worker has at most; who comes then copies. Two descriptors each, which are few beside
-/// those that the process keeps free.
-const MOST_PIPES: usize = 16;
 /// Bytes a pipe holds, where the system allows it.
 const CAPACITY: usize = 256 * 1024;
 
@@ -41,12 +38,13 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
-    fn lend() -> Option<Self> {
+    /// `None`: the worker has as many as it may have, or the system gives none.
+    fn lend(most: usize) -> Option<Self> {
         PIPES.with_borrow_mut(|pipes| {
             if let Some(ends) = pipes.kept.pop() {
                 return Some(Self { ends: Some(ends), held: 0 });
             }
-            if pipes.made >= MOST_PIPES {
+            if pipes.made >= most {
                 return None;
             }
             let ends = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).ok()?;
@@ -139,7 +137,7 @@ impl Request<'_> {
             if !is_plain || self.download.form != Form::AsItIs {
                 return None;
             }
-            self.pipe = Pipe::lend();
+            self.pipe = Pipe::lend(self.guard.client.worker.limits.max_pipes);
         }
         let pipe = self.pipe.as_mut()?;
         if pipe.held > 0 {
