@@ -143,6 +143,16 @@ fn parts(head: &[u8], shape: &Shape) -> Result<request::Parts, Refusal> {
     Ok(request.into_parts().0)
 }
 
+/// The request's head, for the hooks of tests.
+#[cfg(feature = "debug-hooks")]
+pub(super) fn listed(head: &[u8], shape: &Shape) -> HttpRequest<()> {
+    let mut request = HttpRequest::new(());
+    if let Ok(parts) = parts(head, shape) {
+        *request.headers_mut() = parts.headers;
+    }
+    request
+}
+
 /// Takes the request's body off the client's connection and feeds it to hyper.
 struct Pump {
     feed: Rc<Feed>,

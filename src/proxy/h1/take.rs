@@ -142,6 +142,8 @@ async fn take(conn: &mut Conn, head: Head) -> After {
     let guard = ExchangeGuard::begin(&conn.client, shape.method.clone(), &path);
     #[cfg(test)]
     crate::proxy::tests::meddle(&path);
+    #[cfg(feature = "debug-hooks")]
+    crate::proxy::debug_hooks::on_request(&conn.client, &over_h2::listed(conn.held(), &shape));
     drop(path);
     let (upload, content) = Upload::new(&shape, conn.held());
     if content > 0 {
@@ -179,13 +181,15 @@ async fn take(conn: &mut Conn, head: Head) -> After {
 /// What the way to the target gave where it gave no answer.
 struct NotSent {
     failure: Failure,
-    /// Nothing of the request was sent, so another instance may be tried.
-    is_unsent: bool,
+    /// Another instance may be tried: there was no connection, or the request may be repeated.
+    may_go_elsewhere: bool,
+    /// There was a connection.
+    was_sent: bool,
 }
 
 impl From<Failure> for NotSent {
     fn from(failure: Failure) -> Self {
-        Self { failure, is_unsent: false }
+        Self { failure, may_go_elsewhere: false, was_sent: true }
     }
 }
 
@@ -211,9 +215,9 @@ impl Request<'_> {
             self.guard.seat = seat;
             match self.go(&upstream).await {
                 Ok(after) => return Ok(after),
-                Err(NotSent { failure: met, is_unsent }) => {
-                    self.guard.judge(Err((&met, is_unsent)));
-                    if !is_unsent || !is_spread || tried.len() + 1 >= MAX_INSTANCES {
+                Err(NotSent { failure: met, may_go_elsewhere, was_sent }) => {
+                    self.guard.judge(Err((&met, !was_sent)));
+                    if !may_go_elsewhere || !is_spread || tried.len() + 1 >= MAX_INSTANCES {
                         return Err(met);
                     }
                     tried.push(upstream.generation());
@@ -259,7 +263,7 @@ impl Request<'_> {
                 }
                 Err(error) => {
                     let failure = self.guard.no_connection(upstream, &error);
-                    return Err(NotSent { failure, is_unsent: true });
+                    return Err(NotSent { failure, may_go_elsewhere: true, was_sent: false });
                 }
             };
             let is_reused = lease.is_reused();
@@ -280,7 +284,9 @@ impl Request<'_> {
                     fresh = true;
                 }
                 Met::Unsent | Met::Closed | Met::Stopped(Stopped::Broken) => {
-                    return Err(Failure::Broken(target()).into());
+                    let failure = Failure::Broken(target());
+                    let may_go_elsewhere = may_repeat;
+                    return Err(NotSent { failure, may_go_elsewhere, was_sent: true });
                 }
                 Met::Stopped(Stopped::TargetLate) => return Err(Failure::Late(target()).into()),
                 Met::Stopped(Stopped::ClientLate) => return Err(Failure::RequestLate.into()),
