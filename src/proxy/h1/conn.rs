@@ -7,6 +7,7 @@ use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -297,6 +298,13 @@ impl Conn {
             }
             _ => {}
         }
+    }
+
+    /// Whether the end of the connection is a reset, however it comes: where an answer ends with the
+    /// connection, any other end would pass for that of the answer.
+    pub(super) fn reset_at_end(&self, is_reset: bool) {
+        // A socket that refuses is gone.
+        let _ = SockRef::from(&self.tcp).set_linger(is_reset.then_some(Duration::ZERO));
     }
 
     /// Ends the connection. Where bytes of the client are unread, the rest is read and thrown away

@@ -285,6 +285,9 @@ async fn answer(
     text.extend_from_slice(b"\r\n");
     this.written = 0;
     this.settle();
+    if ends_by_close {
+        this.conn.reset_at_end(true);
+    }
     let mut is_ended = !is_chunked;
     let passed = poll_fn(|cx| {
         loop {
@@ -350,6 +353,9 @@ async fn answer(
     .await;
     Ok(match passed {
         Ok(()) => {
+            if ends_by_close {
+                this.conn.reset_at_end(false);
+            }
             this.guard.complete();
             let is_through = this.upload.state == Sending::Through;
             if !is_through {
@@ -361,7 +367,7 @@ async fn answer(
                 false => After::Close { is_unread: !is_through },
             }
         }
-        Err(Stopped::Broken) if ends_by_close => After::Abort,
+        Err(_) if ends_by_close => After::Abort,
         Err(_) => After::Close { is_unread: this.upload.state != Sending::Through },
     })
 }

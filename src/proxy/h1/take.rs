@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
-use socket2::SockRef;
 
 use super::buffer::{Buf, Text};
 use super::conn::{Conn, Next};
@@ -40,7 +39,7 @@ pub(super) enum After {
     Next,
     /// The end of the connection; `is_unread`: the client may still be sending.
     Close { is_unread: bool },
-    /// The end, and the client is to see that the answer is not whole.
+    /// The end at once: the client is to see that the answer is not whole.
     Abort,
     /// A tunnel.
     Tunnel(Box<PendingTunnel>),
@@ -97,11 +96,7 @@ pub(in crate::proxy) async fn serve(conn: &mut Conn) -> Option<Box<PendingTunnel
                 conn.close(is_unread).await;
                 return None;
             }
-            After::Abort => {
-                // A reset: the end of the stream might pass for the end of the answer.
-                let _ = SockRef::from(&conn.tcp).set_linger(Some(std::time::Duration::ZERO));
-                return None;
-            }
+            After::Abort => return None,
             After::Tunnel(pending) => return Some(pending),
         }
     }
@@ -327,8 +322,15 @@ impl Request<'_> {
             Some(_) => self.take_body(),
             None => self.give_back(),
         }
+        let ends_by_close = self.download.form == Form::End;
+        if ends_by_close {
+            self.conn.reset_at_end(true);
+        }
         match poll_fn(|cx| self.poll_body(cx)).await {
             Ok(()) => {
+                if ends_by_close {
+                    self.conn.reset_at_end(false);
+                }
                 self.guard.complete();
                 self.give_up_upload();
                 let is_through = self.upload.state == Sending::Through;
@@ -339,7 +341,7 @@ impl Request<'_> {
                     }
                 }
             }
-            Err(Stopped::Broken) if self.download.form == Form::End => After::Abort,
+            Err(_) if ends_by_close => After::Abort,
             Err(_) => After::Close { is_unread: self.upload.state != Sending::Through },
         }
     }

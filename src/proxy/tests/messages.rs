@@ -1,7 +1,9 @@
 //! Messages of HTTP/1 in all their forms, byte by byte.
 
+use std::io::{ErrorKind, Read as _};
 use std::net::Shutdown;
 use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
 use super::kit::{Bench, Origin, PATIENCE, Wire, ok};
 use crate::proxy::Limits;
@@ -107,20 +109,62 @@ fn a_client_of_1_0_gets_chunks_undone_and_the_end_of_the_connection_or_a_length_
     assert!(client.rest().ends_with(b"hi"));
 }
 
+/// How the connection ends behind everything that comes before that.
+fn end_of(client: &mut Wire) -> Result<usize, ErrorKind> {
+    let mut waste = [0; 4096];
+    loop {
+        match client.stream.read(&mut waste) {
+            Ok(1..) => {}
+            end => return end.map_err(|error| error.kind()),
+        }
+    }
+}
+
 #[test]
 fn what_is_torn_off_before_a_client_that_hears_the_end_by_the_close_alone_is_a_reset() {
     let torn = reciting_once("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab");
     let bench = Bench::new(&torn.url());
     let mut client = bench.client();
     client.send("GET / HTTP/1.0\r\n\r\n").unwrap();
-    let mut byte = [0; 1];
-    let end = loop {
-        match std::io::Read::read(&mut client.stream, &mut byte) {
-            Ok(1..) => {}
-            end => break end,
-        }
-    };
-    assert_eq!(end.map_err(|e| e.kind()), Err(std::io::ErrorKind::ConnectionReset));
+    assert_eq!(end_of(&mut client), Err(ErrorKind::ConnectionReset));
+}
+
+#[test]
+fn what_is_cut_before_such_a_client_is_a_reset_too() {
+    let endless = reciting("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n");
+    let bench = Bench::new(&endless.url());
+    let mut client = bench.client();
+    client.send("GET / HTTP/1.0\r\n\r\n").unwrap();
+    assert!(client.head().unwrap().starts_with("HTTP/1.0 200"));
+    assert_eq!(client.exactly(2).unwrap(), b"ab");
+    bench.handle.cut_now();
+    assert_eq!(end_of(&mut client), Err(ErrorKind::ConnectionReset));
+}
+
+#[test]
+fn what_such_a_client_does_not_take_in_time_is_a_reset_too() {
+    let origin = Origin::new(|mut wire| {
+        wire.message();
+        wire.send("HTTP/1.0 200 OK\r\n\r\n").unwrap();
+        while wire.send([b'x'; 64 * 1024]).is_ok() {}
+    });
+    let limits = Limits { body_idle_timeout: Duration::from_millis(50), ..Limits::default() };
+    let bench = Bench::with(&origin.url(), limits, 1);
+    let mut client = bench.client();
+    client.send("GET / HTTP/1.0\r\n\r\n").unwrap();
+    assert!(client.head().unwrap().starts_with("HTTP/1.0 200"));
+    bench.until("it is given up", |handle| handle.counters().connections == 0);
+    assert_eq!(end_of(&mut client), Err(ErrorKind::ConnectionReset));
+}
+
+#[test]
+fn what_ends_by_the_close_and_is_whole_is_no_reset() {
+    let whole =
+        reciting_once("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n");
+    let bench = Bench::new(&whole.url());
+    let mut client = bench.client();
+    client.send("GET / HTTP/1.0\r\n\r\n").unwrap();
+    assert_eq!(end_of(&mut client), Ok(0));
 }
 
 #[test]
