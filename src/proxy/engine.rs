@@ -47,7 +47,11 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, guard: Connecti
         facts: ClientFacts::new(guard.entry.peer.ip(), false),
         io: IoState::default(),
     });
-    unless_cut(&guard.entry, converse(Conn::new(client, stream))).await;
+    {
+        // A future that is handed over lies in the one that it is handed to a second time.
+        let conversation = pin!(converse(Box::new(Conn::new(client, stream))));
+        unless_cut(&guard.entry, conversation).await;
+    }
     drop(ended);
 }
 
@@ -65,8 +69,7 @@ impl Drop for Ended {
 }
 
 /// Runs `work` until it ends or the connection is told to be cut.
-async fn unless_cut(entry: &Entry, work: impl Future<Output = ()>) {
-    let mut work = pin!(work);
+async fn unless_cut(entry: &Entry, mut work: Pin<&mut impl Future<Output = ()>>) {
     let mut is_heard = false;
     poll_fn(|cx| {
         // A task is woken by one waker all its life. It is left in the entry once, and again as soon
@@ -89,14 +92,14 @@ async fn unless_cut(entry: &Entry, work: impl Future<Output = ()>) {
 
 /// Finds out what the client speaks, and has it served. What is long and not for every connection
 /// does not lie in the future of each.
-async fn converse(mut conn: Conn) {
+async fn converse(mut conn: Box<Conn>) {
     match conn.sniff().await {
         Spoken::Http1 => {
             if let Some(pending) = h1::serve(&mut conn).await {
-                Box::pin(dig(conn, *pending)).await;
+                Box::pin(dig(*conn, *pending)).await;
             }
         }
-        Spoken::Http2 => Box::pin(serve_http2(conn)).await,
+        Spoken::Http2 => Box::pin(serve_http2(*conn)).await,
         Spoken::Nothing => {}
     }
 }

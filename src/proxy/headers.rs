@@ -1,5 +1,6 @@
 //! Heads of requests and responses on their way through (RFC 9110 section 7.6).
 
+use std::io::Write as _;
 use std::net::IpAddr;
 
 use bytes::Bytes;
@@ -23,28 +24,40 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-/// What is known of a client's connection; made once for it.
+/// What is known of a client's connection; made once for it, and held by every idle one: nothing of
+/// it lies elsewhere.
 #[derive(Clone, Debug)]
 pub struct ClientFacts {
-    /// `X-Forwarded-For` member.
-    pub(super) peer: HeaderValue,
-    /// How the client speaks to pmctl.
-    pub(super) scheme: uri::Scheme,
-    /// `X-Forwarded-Proto` member.
-    pub(super) proto: HeaderValue,
+    /// `X-Forwarded-For` member: the first so many bytes.
+    peer: [u8; LONGEST_ADDRESS],
+    peer_len: u8,
+    is_tls: bool,
 }
+
+/// Bytes of an address as text, at most; its zone is none of it.
+const LONGEST_ADDRESS: usize = 39;
 
 impl ClientFacts {
     /// A client at `peer` that speaks `http`, or `https` if `tls`.
     pub fn new(peer: IpAddr, tls: bool) -> Self {
-        let (scheme, proto) = match tls {
-            true => (uri::Scheme::HTTPS, HeaderValue::from_static("https")),
-            false => (uri::Scheme::HTTP, HeaderValue::from_static("http")),
-        };
-        // Digits, dots and colons: always a valid field value.
-        let peer = HeaderValue::try_from(peer.to_canonical().to_string())
-            .unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self { peer, scheme, proto }
+        let mut text = [0; LONGEST_ADDRESS];
+        let mut rest = &mut text[..];
+        // There is room for every address.
+        let _ = write!(rest, "{}", peer.to_canonical());
+        let left = rest.len();
+        // At most 39.
+        let peer_len = u8::try_from(LONGEST_ADDRESS - left).unwrap_or_default();
+        Self { peer: text, peer_len, is_tls: tls }
+    }
+
+    /// `X-Forwarded-For` member.
+    pub(super) fn peer(&self) -> &[u8] {
+        &self.peer[..usize::from(self.peer_len)]
+    }
+
+    /// How the client speaks to pmctl; the `X-Forwarded-Proto` member.
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.is_tls { "https" } else { "http" }
     }
 }
 
@@ -89,7 +102,7 @@ pub fn to_upstream(
     }
     let shape = RequestShape {
         original_host: original_host(&parts.uri, headers)?,
-        original_scheme: client.scheme.clone(),
+        original_scheme: if client.is_tls { uri::Scheme::HTTPS } else { uri::Scheme::HTTP },
         upgrade: upgrade(parts.version, headers),
         expect_continue: expects_continue(parts.version, headers),
         te_trailers: has_member(headers, &TE, b"trailers"),
@@ -108,8 +121,11 @@ pub fn to_upstream(
     if let Some(host) = &shape.original_host {
         append_member(headers, &X_FORWARDED_HOST, host);
     }
-    append_member(headers, &X_FORWARDED_FOR, &client.peer);
-    append_member(headers, &X_FORWARDED_PROTO, &client.proto);
+    // Digits, dots and colons: always a valid value.
+    if let Ok(peer) = HeaderValue::from_bytes(client.peer()) {
+        append_member(headers, &X_FORWARDED_FOR, &peer);
+    }
+    append_member(headers, &X_FORWARDED_PROTO, &HeaderValue::from_static(client.scheme()));
     append_member(headers, &VIA, upstream.via().value(parts.version));
     if let Some(authorization) = upstream.authorization()
         && !headers.contains_key(AUTHORIZATION)

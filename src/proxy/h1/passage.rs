@@ -148,7 +148,7 @@ impl Request<'_> {
             head: self.conn.held(),
             shape: &self.shape,
             upstream,
-            scheme: self.guard.client.facts.scheme.as_str(),
+            scheme: self.guard.client.facts.scheme(),
             // A client that was told the outcome without being asked for its body has to close or
             // to send it all the same; the first is meant.
             close: closes || unasked || self.upload.state == Sending::GivenUp,

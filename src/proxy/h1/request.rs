@@ -152,8 +152,8 @@ fn write_added(
             }
         }
     }
-    write_joined(b"x-forwarded-for", forwarded(), client.peer.as_bytes(), out);
-    write_joined(b"x-forwarded-proto", forwarded(), client.proto.as_bytes(), out);
+    write_joined(b"x-forwarded-for", forwarded(), client.peer(), out);
+    write_joined(b"x-forwarded-proto", forwarded(), client.scheme().as_bytes(), out);
     let version = if shape.is_http10 { Version::HTTP_10 } else { Version::HTTP_11 };
     write_joined(b"via", fields(shape.has_via), upstream.via().value(version).as_bytes(), out);
     if let Some(authorization) = upstream.authorization()
