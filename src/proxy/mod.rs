@@ -64,6 +64,8 @@ pub use balance::Balancer;
 pub use counters::{LATENCY_BOUNDS, LatencyHistogram};
 pub use drain::DrainReport;
 pub use fault::{Faults, ProxyFault};
+#[cfg(fuzzing)]
+pub use h1::fuzzing;
 pub use handle::{ProxyHandle, ProxyPhase, ProxySpec};
 pub use limits::Limits;
 pub use listen::{BindError, BoundListener, bind};

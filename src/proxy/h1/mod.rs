@@ -15,6 +15,8 @@
 mod buffer;
 mod conn;
 mod framing;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod over_h2;
 mod own;
 mod passage;

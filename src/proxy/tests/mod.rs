@@ -1,5 +1,6 @@
 //! Proxies on loopback, whole: real sockets, real targets, one sentence each.
 
+pub(super) mod differential;
 mod drain;
 mod expect;
 mod forwarding;
@@ -7,6 +8,8 @@ mod http2;
 pub(super) mod kit;
 mod limits;
 mod messages;
+mod record;
+mod smuggling;
 mod spreading;
 mod tunnels;
 
