@@ -19,9 +19,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 
 use super::client_io::{ClientIo, IoState};
+use super::client_socket::ClientSocket;
 use super::exchange::Client;
 use super::forward;
 use super::h1::{self, Conn, Spoken};
@@ -33,13 +33,13 @@ use super::worker::Worker;
 
 /// Serves an accepted connection until it ends. The guard is dropped last, when the socket and
 /// everything opened for it are closed, on every way out, a panic included.
-pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, guard: ConnectionGuard) {
+pub(super) async fn serve(worker: Rc<Worker>, stream: ClientSocket, guard: ConnectionGuard) {
     let ended = Ended { worker: Rc::clone(&worker), guard: Some(guard) };
     let Some(guard) = &ended.guard else { return };
     // Small answers must not wait for the client's acknowledgement; without it they still arrive.
     // Linux hands it on from the listening socket.
     #[cfg(not(target_os = "linux"))]
-    let _ = stream.set_nodelay(true);
+    let _ = stream.raw().and_then(|socket| socket.set_tcp_nodelay(true));
     let client = Rc::new(Client {
         worker,
         proxy: Arc::clone(&guard.proxy),
@@ -49,7 +49,8 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, guard: Connecti
     });
     #[cfg(test)]
     if super::tests::differential::oracle::is_asked(&client.proxy.name) {
-        let conversation = pin!(super::tests::differential::oracle::serve(client, stream));
+        let conversation =
+            pin!(Box::pin(super::tests::differential::oracle::serve(client, stream)));
         return unless_cut(&guard.entry, conversation).await;
     }
     {
@@ -110,7 +111,7 @@ async fn converse(mut conn: Box<Conn>) {
 }
 
 async fn dig(conn: Conn, pending: PendingTunnel) {
-    let (_, stream, held) = conn.into_parts();
+    let Ok((_, stream, held)) = conn.into_parts() else { return };
     tunnel::run(pending, stream, &[&held]).await;
 }
 
@@ -127,7 +128,7 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Streams {
 }
 
 async fn serve_http2(conn: Conn) {
-    let (client, stream, held) = conn.into_parts();
+    let Ok((client, stream, held)) = conn.into_parts() else { return };
     let client = &client;
     let io = ClientIo::new(stream, held, client);
     client.entry.set_state(ConnectionState::HalfHead);
@@ -193,5 +194,22 @@ fn poll_streams(
             Poll::Ready(Some(())) => {}
             Poll::Ready(None) | Poll::Pending => break,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F>(_: impl Fn(Rc<Worker>, ClientSocket, ConnectionGuard) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_that_waits_holds_little() {
+        let own = [size_of_future(serve), size_of::<Conn>()];
+        let shared = [size_of::<Client>(), size_of::<Entry>()];
+        let all: usize = own.iter().chain(&shared).sum();
+        assert!(all <= 1024, "future and connection {own:?}, client and entry {shared:?}");
     }
 }

@@ -18,10 +18,12 @@
 //! - A request whose bytes reached the socket before a drain began is answered whole.
 
 mod accept;
+mod acceptor;
 mod answer;
 mod balance;
 mod body;
 mod client_io;
+mod client_socket;
 mod connect;
 mod counters;
 #[cfg(feature = "debug-hooks")]

@@ -229,12 +229,14 @@ impl Pool {
         }
     }
 
-    /// A connection to `upstream` that is here already, the one that was used last.
+    /// A connection to `upstream` that is here already, the one that was used last. Unless `is_sure`,
+    /// the system is asked whether it is open: what cannot be repeated must not go where nobody is.
     pub(super) fn take_raw(
         &self,
         proxy: &Proxy,
         upstream: &Upstream,
         want: Want,
+        is_sure: bool,
     ) -> Option<Direct> {
         let generation = upstream.generation();
         let kept = self.kept(proxy, generation);
@@ -243,7 +245,12 @@ impl Pool {
         {
             return Some(Direct::H2(lease));
         }
-        let connection = take(&kept.raw)?;
+        let connection = loop {
+            let connection = take(&kept.raw)?;
+            if is_sure || connection.is_silent() {
+                break connection;
+            }
+        };
         Some(Direct::Raw(RawLease::new(connection, &kept, generation, true)))
     }
 

@@ -1,11 +1,13 @@
 //! One HTTP/1.1 connection to a target, as bytes, driven by whichever request has it.
 
+use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::connect::UpstreamIo;
@@ -26,6 +28,13 @@ impl RawConnection {
         let mut cx = Context::from_waker(Waker::noop());
         let read = Pin::new(&mut self.io).poll_read(&mut cx, &mut ReadBuf::uninit(&mut byte));
         read.is_pending()
+    }
+
+    /// Whether nothing has come over it that was not read, not even its end, by the system's word.
+    pub(super) fn is_silent(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit(); 1];
+        let peeked = SockRef::from(self.io.get_ref()).peek(&mut byte);
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 

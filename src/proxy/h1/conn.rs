@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 
 use super::buffer::Buf;
 use crate::proxy::answer::Refusal;
+use crate::proxy::client_socket::ClientSocket;
 use crate::proxy::exchange::Client;
 use crate::proxy::handle::ProxyPhase;
 use crate::proxy::table::{ConnectionState, Order};
@@ -55,7 +56,7 @@ pub(super) enum Next {
 /// See the module's documentation.
 pub(in crate::proxy) struct Conn {
     pub(super) client: Rc<Client>,
-    pub(super) tcp: TcpStream,
+    pub(super) socket: ClientSocket,
     /// Read and not used up. None while there is nothing.
     pub(super) input: Option<Buf>,
     pub(super) deadline: Deadline,
@@ -68,29 +69,38 @@ pub(in crate::proxy) struct Conn {
     pub(super) is_at_end: bool,
     /// More is here than was read.
     is_ahead: bool,
+    /// The client has said that the request under way is its last.
+    pub(super) is_last: bool,
+    /// The request under way was waited for, so the runtime has heard what happened before it.
+    pub(super) is_awaited: bool,
     heads: u64,
 }
 
 impl Conn {
-    pub(in crate::proxy) fn new(client: Rc<Client>, tcp: TcpStream) -> Self {
+    pub(in crate::proxy) fn new(client: Rc<Client>, socket: ClientSocket) -> Self {
         let deadline = Deadline::after(client.worker.limits.header_timeout);
         Self {
             client,
-            tcp,
+            socket,
             input: None,
             deadline,
             offset: 0,
             in_time: None,
             is_at_end: false,
             is_ahead: false,
+            is_last: false,
+            is_awaited: false,
             heads: 0,
         }
     }
 
     /// The socket and what was read of it, for whoever goes on with them.
-    pub(in crate::proxy) fn into_parts(self) -> (Rc<Client>, TcpStream, Vec<u8>) {
+    ///
+    /// # Errors
+    /// The system has no room to watch the socket.
+    pub(in crate::proxy) fn into_parts(self) -> io::Result<(Rc<Client>, TcpStream, Vec<u8>)> {
         let held = self.held().to_vec();
-        (self.client, self.tcp, held)
+        Ok((self.client, self.socket.into_watched()?, held))
     }
 
     /// What is read and not used up.
@@ -149,9 +159,10 @@ impl Conn {
             input.make_room(GROWTH);
         }
         let mut room = ReadBuf::new(input.room(0));
-        let mut polled = Pin::new(&mut self.tcp).poll_read(cx, &mut room);
+        let mut polled = Pin::new(&mut self.socket).poll_read(cx, &mut room);
         if polled.is_pending() && is_closing {
-            polled = match (&*SockRef::from(&self.tcp)).read(room.initialize_unfilled()) {
+            let real = |socket: SockRef<'_>| (&*socket).read(room.initialize_unfilled());
+            polled = match self.socket.raw().and_then(real) {
                 Ok(read) => {
                     room.advance(read);
                     Poll::Ready(Ok(()))
@@ -199,8 +210,9 @@ impl Conn {
         if self.is_at_end || self.is_ahead {
             return Poll::Pending;
         }
+        let Ok(socket) = self.socket.watched() else { return Poll::Ready(()) };
         let mut byte = [MaybeUninit::uninit(); 1];
-        match self.tcp.poll_peek(cx, &mut ReadBuf::uninit(&mut byte)) {
+        match socket.poll_peek(cx, &mut ReadBuf::uninit(&mut byte)) {
             Poll::Ready(Ok(0)) => self.is_at_end = true,
             // A further request: nothing can be learnt any more until it is read.
             Poll::Ready(Ok(_)) => self.is_ahead = true,
@@ -234,6 +246,8 @@ impl Conn {
 
     /// Waits for a whole head.
     pub(super) async fn next(&mut self) -> Next {
+        // The first one was waited for before it was known what is spoken.
+        self.is_awaited &= self.heads == 0;
         let mut scan = HeadScan::default();
         poll_fn(|cx| self.poll_next(&mut scan, cx)).await
     }
@@ -266,7 +280,7 @@ impl Conn {
                 Poll::Ready(read) => return Poll::Ready(matches!(read, Ok(1..))),
                 // By a real read nothing more is here; half a head is no request.
                 Poll::Pending if self.is_closing() => return Poll::Ready(false),
-                Poll::Pending => {}
+                Poll::Pending => self.is_awaited = true,
             }
             let state = match (has_begun, self.heads) {
                 (true, _) => ConnectionState::HalfHead,
@@ -303,8 +317,9 @@ impl Conn {
     /// Whether the end of the connection is a reset, however it comes: where an answer ends with the
     /// connection, any other end would pass for that of the answer.
     pub(super) fn reset_at_end(&self, is_reset: bool) {
+        let linger = is_reset.then_some(Duration::ZERO);
         // A socket that refuses is gone.
-        let _ = SockRef::from(&self.tcp).set_linger(is_reset.then_some(Duration::ZERO));
+        let _ = self.socket.raw().and_then(|socket| socket.set_linger(linger));
     }
 
     /// Ends the connection. Where bytes of the client are unread, the rest is read and thrown away
@@ -314,12 +329,10 @@ impl Conn {
         if self.is_at_end {
             return;
         }
-        // As far as the runtime has heard: a call for every connection would find nothing.
-        let mut byte = [MaybeUninit::uninit(); 1];
-        let mut cx = Context::from_waker(Waker::noop());
-        let peeked = self.tcp.poll_peek(&mut cx, &mut ReadBuf::uninit(&mut byte));
-        let is_unread = is_unread || matches!(peeked, Poll::Ready(Ok(1..)));
-        if !is_unread || SockRef::from(&self.tcp).shutdown(Shutdown::Write).is_err() {
+        if !is_unread && !self.has_unread() {
+            return;
+        }
+        if self.socket.raw().and_then(|socket| socket.shutdown(Shutdown::Write)).is_err() {
             return;
         }
         self.input = None;
@@ -327,12 +340,28 @@ impl Conn {
         poll_fn(|cx| self.poll_waste(cx)).await;
     }
 
+    /// Whether more is here than was read. The system is asked where the runtime hears nothing, but not
+    /// for a client that has said that no more will come.
+    fn has_unread(&mut self) -> bool {
+        let mut byte = [MaybeUninit::uninit(); 1];
+        if self.socket.is_bare() {
+            let peek = |socket: SockRef<'_>| socket.peek(&mut byte);
+            return !self.is_last && self.socket.raw().and_then(peek).is_ok_and(|count| count > 0);
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        let peeked = self
+            .socket
+            .watched()
+            .map(|socket| socket.poll_peek(&mut cx, &mut ReadBuf::uninit(&mut byte)));
+        matches!(peeked, Ok(Poll::Ready(Ok(1..))))
+    }
+
     fn poll_waste(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut waste = [MaybeUninit::uninit(); 4096];
         // Bounded, so that a client that sends for ever does not hold the worker.
         for _ in 0..WASTE_TURNS {
             let mut room = ReadBuf::uninit(&mut waste);
-            match Pin::new(&mut self.tcp).poll_read(cx, &mut room) {
+            match Pin::new(&mut self.socket).poll_read(cx, &mut room) {
                 Poll::Ready(Ok(())) if !room.filled().is_empty() => {}
                 Poll::Ready(_) => return Poll::Ready(()),
                 Poll::Pending => return self.deadline.poll_passed(cx),
@@ -347,7 +376,7 @@ impl Conn {
         self.deadline.set(self.client.worker.limits.body_idle_timeout);
         poll_fn(|cx| {
             while !bytes.is_empty() {
-                match Pin::new(&mut self.tcp).poll_write(cx, bytes) {
+                match Pin::new(&mut self.socket).poll_write(cx, bytes) {
                     Poll::Ready(Ok(written @ 1..)) => {
                         bytes = &bytes[written..];
                         self.deadline.set(self.client.worker.limits.body_idle_timeout);

@@ -100,7 +100,7 @@ pub(super) async fn forward(
             _ => return Err(Failure::Broken(upstream.name().clone())),
         }
         let pool = &client.worker.pool;
-        let again = match pool.take_raw(&client.proxy, upstream, Want::Any) {
+        let again = match pool.take_raw(&client.proxy, upstream, Want::Any, true) {
             Some(Direct::H2(lease)) if !repeated => Ok(Direct::H2(lease)),
             _ => pool.make_raw(&client.proxy, upstream, Want::Any).await,
         };
@@ -200,7 +200,7 @@ impl Pump {
             let room = buf.room(0);
             let most = most.min(room.len());
             let mut room = ReadBuf::new(&mut room[..most]);
-            let polled = Pin::new(&mut this.conn.tcp).poll_read(cx, &mut room);
+            let polled = Pin::new(&mut this.conn.socket).poll_read(cx, &mut room);
             this.upload.awaits_client = polled.is_pending();
             let polled = ready!(polled);
             let read = room.filled().len();
@@ -298,7 +298,7 @@ async fn answer(
             this.is_blocked = false;
             while this.written < this.text.len() {
                 let rest = &this.text[this.written..];
-                match Pin::new(&mut this.conn.tcp).poll_write(cx, rest) {
+                match Pin::new(&mut this.conn.socket).poll_write(cx, rest) {
                     Poll::Ready(Ok(count @ 1..)) => {
                         this.written += count;
                         this.moved += count as u64;

@@ -117,7 +117,7 @@ impl Request<'_> {
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> bool {
         self.is_blocked = false;
         while self.is_interim && self.written < self.text.len() {
-            match Pin::new(&mut self.conn.tcp).poll_write(cx, &self.text[self.written..]) {
+            match Pin::new(&mut self.conn.socket).poll_write(cx, &self.text[self.written..]) {
                 Poll::Ready(Ok(count @ 1..)) => {
                     self.written += count;
                     self.moved += count as u64;
@@ -306,12 +306,12 @@ impl Request<'_> {
         if all == 0 {
             return Poll::Ready(Ok(false));
         }
-        let tcp = Pin::new(&mut self.conn.tcp);
+        let socket = Pin::new(&mut self.conn.socket);
         let polled = match body.len() == all {
-            true => tcp.poll_write(cx, body),
+            true => socket.poll_write(cx, body),
             false => {
                 let tail = IoSlice::new(&download.tail);
-                tcp.poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(body), tail])
+                socket.poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(body), tail])
             }
         };
         let count = match polled {

@@ -141,7 +141,10 @@ impl Request<'_> {
         }
         let pipe = self.pipe.as_mut()?;
         if pipe.held > 0 {
-            return Some(match pipe.poll_drain(cx, &self.conn.tcp) {
+            let Ok(socket) = self.conn.socket.watched() else {
+                return Some(Spliced::Stopped(Stopped::Gone));
+            };
+            return Some(match pipe.poll_drain(cx, socket) {
                 Poll::Ready(Ok(count @ 1..)) => {
                     self.moved += count as u64;
                     self.is_blocked = false;

@@ -132,6 +132,7 @@ async fn say(
 
 async fn take(conn: &mut Conn, head: Head) -> After {
     let shape = Shape::of(conn.held(), &head);
+    conn.is_last = !shape.keeps_alive;
     conn.client.entry.set_state(ConnectionState::InFlight);
     let path = shape.path(conn.held());
     let guard = ExchangeGuard::begin(&conn.client, shape.method.clone(), &path);
@@ -236,11 +237,13 @@ impl Request<'_> {
         // A proxy repeats by itself only what may be repeated (RFC 9110 section 9.2.2), and only
         // where no body is lost by it.
         let may_repeat = self.shape.is_bare() && self.shape.method.is_idempotent();
+        // That the target has closed may be unheard of yet.
+        let is_sure = may_repeat || self.conn.is_awaited;
         let (mut fresh, mut unsent, mut is_repeated) = (false, 0, false);
         loop {
             let taken = match fresh {
                 true => None,
-                false => client.worker.pool.take_raw(&client.proxy, upstream, want),
+                false => client.worker.pool.take_raw(&client.proxy, upstream, want, is_sure),
             };
             let direct = match taken {
                 Some(direct) => Ok(direct),

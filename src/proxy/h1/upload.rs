@@ -171,7 +171,7 @@ impl Request<'_> {
         let room = buf.room(0);
         let most = most.min(room.len());
         let mut room = ReadBuf::new(&mut room[..most]);
-        let polled = Pin::new(&mut self.conn.tcp).poll_read(cx, &mut room);
+        let polled = Pin::new(&mut self.conn.socket).poll_read(cx, &mut room);
         let read = room.filled().len();
         buf.add(read);
         if polled.is_pending() {

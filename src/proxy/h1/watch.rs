@@ -11,6 +11,9 @@ use super::upload::Sending;
 pub(super) enum Waits {
     /// Not decided yet.
     Unknown,
+    /// Nobody for longer than a beat: the client has only just come, and is not expected to go. From
+    /// then on its socket is watched.
+    Unwatched,
     /// The client: to send an awaited part of its body, or to take a part of the answer.
     Client,
     /// The target: to begin its answer.
@@ -42,6 +45,7 @@ impl Request<'_> {
         let owes = self.upload.awaits_client
             && (self.upload.has_begun || !self.shape.expects_continue || self.is_continued);
         match (self.is_blocked || owes, self.conn.is_at_end, self.is_answered) {
+            _ if self.conn.socket.is_bare() => Waits::Unwatched,
             (true, ..) => Waits::Client,
             (false, true, _) => Waits::HalfClosed,
             (false, false, false) => Waits::Target,
@@ -55,6 +59,7 @@ impl Request<'_> {
             Waits::Client => Some(limits.body_idle_timeout),
             Waits::Target => Some(limits.first_byte_timeout),
             Waits::HalfClosed => Some(limits.half_close_timeout),
+            Waits::Unwatched => Some(Duration::ZERO),
             Waits::Nobody | Waits::Unknown => None,
         }
     }
@@ -62,7 +67,7 @@ impl Request<'_> {
     /// At the end of a turn in which nothing more could be done.
     pub(super) fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<Stopped> {
         if self.upload.state != Sending::Open {
-            if self.conn.poll_gone(cx).is_ready() {
+            if !self.conn.socket.is_bare() && self.conn.poll_gone(cx).is_ready() {
                 return Poll::Ready(Stopped::Gone);
             }
             self.conn.look_ahead(cx);
@@ -78,6 +83,12 @@ impl Request<'_> {
         }
         loop {
             ready!(self.conn.deadline.poll_passed(cx));
+            if waits == Waits::Unwatched {
+                if self.conn.poll_gone(cx).is_ready() {
+                    return Poll::Ready(Stopped::Gone);
+                }
+                return self.poll_stopped(cx);
+            }
             if self.moved_at == self.moved {
                 break;
             }
@@ -89,7 +100,9 @@ impl Request<'_> {
         Poll::Ready(match waits {
             Waits::Client => Stopped::ClientLate,
             Waits::HalfClosed => Stopped::Gone,
-            Waits::Target | Waits::Nobody | Waits::Unknown => Stopped::TargetLate,
+            Waits::Target | Waits::Nobody | Waits::Unknown | Waits::Unwatched => {
+                Stopped::TargetLate
+            }
         })
     }
 }

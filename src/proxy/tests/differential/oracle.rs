@@ -8,9 +8,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use crate::model::ServiceName;
+use crate::proxy::client_socket::ClientSocket;
 use crate::proxy::exchange::Client;
 use crate::proxy::forward;
 
@@ -23,7 +23,7 @@ pub(in crate::proxy) fn is_asked(service: &ServiceName) -> bool {
 }
 
 /// Serves one connection until it ends.
-pub(in crate::proxy) async fn serve(client: Rc<Client>, stream: TcpStream) {
+pub(in crate::proxy) async fn serve(client: Rc<Client>, stream: ClientSocket) {
     let service = service_fn(|request: Request<Incoming>| forward::http2(&client, request));
     let http = http1::Builder::new()
         .auto_date_header(false)
