@@ -219,11 +219,14 @@ pub fn to_client(
         host: shape.original_host.as_ref().map(HeaderValue::as_bytes),
     };
     for name in [LOCATION, CONTENT_LOCATION] {
-        if let Some(value) = headers.get_mut(name)
-            && let Some(mapped) = location::location(value.as_bytes(), upstream.url(), &view)
-            && let Ok(mapped) = HeaderValue::try_from(mapped)
-        {
-            *value = mapped;
+        if let Entry::Occupied(mut places) = headers.entry(name) {
+            for value in places.iter_mut() {
+                if let Some(mapped) = location::location(value.as_bytes(), upstream.url(), &view)
+                    && let Ok(mapped) = HeaderValue::try_from(mapped)
+                {
+                    *value = mapped;
+                }
+            }
         }
     }
     if let Entry::Occupied(mut cookies) = headers.entry(SET_COOKIE) {
