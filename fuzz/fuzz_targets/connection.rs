@@ -4,8 +4,8 @@
 //! even one the client, an odd one the target, which sends its pieces in turn, one for each time that it
 //! has read something, and closes behind the last one.
 //!
-//! Whatever they send, the client's connection comes to an end, and what the target was sent are
-//! valid requests.
+//! Whatever they send, the client's connection comes to an end, what the target was sent are valid
+//! requests, and what the client was sent are valid answers, one for a request.
 #![no_main]
 
 use std::io::{Read, Write};
@@ -49,7 +49,7 @@ static BED: LazyLock<Bed> = LazyLock::new(|| {
             thread::spawn(move || recite(stream, &answers, &told));
         }
     });
-    let short = Duration::from_millis(250);
+    let short = Duration::from_millis(20);
     let limits = Limits {
         header_timeout: short,
         first_byte_timeout: short,
@@ -110,16 +110,17 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let mut stream = TcpStream::connect(bed.proxy).expect("a connection");
     stream.set_nodelay(true).expect("a socket");
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    let sent = client.concat();
     for piece in client {
         if stream.write_all(piece).is_err() {
             break;
         }
     }
     let _ = stream.shutdown(Shutdown::Write);
-    let mut buffer = vec![0; 64 * 1024];
+    let (mut came, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
     loop {
         match stream.read(&mut buffer) {
-            Ok(1..) => {}
+            Ok(read @ 1..) => came.extend_from_slice(&buffer[..read]),
             Ok(0) => break,
             Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock) => {
                 panic!("the connection does not end")
@@ -127,6 +128,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
             Err(_) => break,
         }
     }
+    fuzzing::answers_at_client(&sent, &came);
     let mut heard = bed.heard.lock().expect("what was heard");
     while heard.1 < bed.accepted.load(Ordering::SeqCst) {
         let sent = heard.0.recv_timeout(PATIENCE).expect("the connection to the target ends");

@@ -15,9 +15,13 @@ use tokio::net::TcpStream;
 /// See the module's documentation.
 pub(super) struct ClientSocket(State);
 
+/// Calls that a socket serves without being watched. A client that never lets it run dry would
+/// otherwise hold its worker for ever: only a watched socket makes its task give way to others.
+const MAX_BARE: u8 = 32;
+
 enum State {
-    /// Not to block, and not watched.
-    Bare(std::net::TcpStream),
+    /// Not to block, and not watched; and how many calls it has served so.
+    Bare(std::net::TcpStream, u8),
     Watched(TcpStream),
     /// It could not be watched, and is closed.
     Gone,
@@ -30,11 +34,11 @@ fn gone() -> io::Error {
 impl ClientSocket {
     /// A socket that does not block and is watched by no runtime.
     pub(super) fn bare(socket: std::net::TcpStream) -> Self {
-        Self(State::Bare(socket))
+        Self(State::Bare(socket, 0))
     }
 
     pub(super) fn is_bare(&self) -> bool {
-        matches!(self.0, State::Bare(_))
+        matches!(self.0, State::Bare(..))
     }
 
     /// The socket for a runtime of another thread.
@@ -43,7 +47,7 @@ impl ClientSocket {
     /// It is broken, and closed by that.
     pub(super) fn into_bare(self) -> io::Result<std::net::TcpStream> {
         match self.0 {
-            State::Bare(socket) => Ok(socket),
+            State::Bare(socket, _) => Ok(socket),
             State::Watched(socket) => socket.into_std(),
             State::Gone => Err(gone()),
         }
@@ -55,13 +59,13 @@ impl ClientSocket {
     /// The system has no room to watch it, and it is closed by that.
     pub(super) fn watched(&mut self) -> io::Result<&mut TcpStream> {
         if self.is_bare()
-            && let State::Bare(socket) = std::mem::replace(&mut self.0, State::Gone)
+            && let State::Bare(socket, _) = std::mem::replace(&mut self.0, State::Gone)
         {
             self.0 = State::Watched(TcpStream::from_std(socket)?);
         }
         match &mut self.0 {
             State::Watched(socket) => Ok(socket),
-            State::Bare(_) | State::Gone => Err(gone()),
+            State::Bare(..) | State::Gone => Err(gone()),
         }
     }
 
@@ -73,14 +77,14 @@ impl ClientSocket {
         self.watched()?;
         match self.0 {
             State::Watched(socket) => Ok(socket),
-            State::Bare(_) | State::Gone => Err(gone()),
+            State::Bare(..) | State::Gone => Err(gone()),
         }
     }
 
     /// The socket for calls that wait for nothing.
     pub(super) fn raw(&self) -> io::Result<SockRef<'_>> {
         match &self.0 {
-            State::Bare(socket) => Ok(SockRef::from(socket)),
+            State::Bare(socket, _) => Ok(SockRef::from(socket)),
             State::Watched(socket) => Ok(SockRef::from(socket)),
             State::Gone => Err(gone()),
         }
@@ -92,12 +96,15 @@ impl ClientSocket {
         &mut self,
         mut call: impl FnMut(&mut std::net::TcpStream) -> io::Result<T>,
     ) -> Option<io::Result<T>> {
-        let State::Bare(socket) = &mut self.0 else { return None };
-        loop {
+        let State::Bare(socket, served) = &mut self.0 else { return None };
+        while *served < MAX_BARE {
             match call(socket) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                done => return Some(done),
+                done => {
+                    *served += 1;
+                    return Some(done);
+                }
             }
         }
         self.watched().err().map(Err)
@@ -161,6 +168,7 @@ impl AsyncWrite for ClientSocket {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::net::{Ipv4Addr, TcpListener};
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -195,6 +203,31 @@ mod tests {
         client.read_to_end(&mut answer).unwrap();
         assert_eq!(answer, b"answer");
         assert_eq!(client.read(&mut byte).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_client_that_never_lets_it_run_dry_gives_way_to_others() {
+        let (mut client, mut socket) = pair();
+        client.write_all(&[b'x'; 8 * 1024]).unwrap();
+        block_on(async {
+            let mut byte = [0];
+            for _ in 0..MAX_BARE {
+                socket.read_exact(&mut byte).await.unwrap();
+                assert!(socket.is_bare());
+            }
+            socket.read_exact(&mut byte).await.unwrap();
+            assert!(!socket.is_bare());
+            let reads = poll_fn(|cx| {
+                let mut reads = 0;
+                let mut room = ReadBuf::new(&mut byte);
+                while Pin::new(&mut socket).poll_read(cx, &mut room).is_ready() {
+                    room.clear();
+                    reads += 1;
+                }
+                Poll::Ready(reads)
+            });
+            assert!(reads.await < 4 * 1024, "it waits, although more is here");
+        });
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! What is kept, and for how long.
 
+use std::future::poll_fn;
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
+
+use tokio::task::coop::poll_proceed;
 
 use super::*;
 use crate::model::ServiceId;
@@ -43,4 +48,28 @@ fn nothing_is_kept_any_more_for_a_target_that_was_switched_away() {
     pool.forget(old.generation());
     assert!(pool.kept(&proxy, old.generation()).over.get());
     assert!(pool.kept.borrow().is_empty());
+}
+
+#[test]
+fn bytes_that_nobody_asked_for_are_seen_by_a_task_that_has_had_its_share_of_calls() {
+    let target = upstream("blue", URL);
+    let (_pool, proxy) = pool_of(&target);
+    block_on(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut far, _) = listener.accept().unwrap();
+        let guard = UpstreamGuard::new(&proxy);
+        let mut connection = RawConnection { io: UpstreamIo::Plain(stream), guard };
+        assert!(connection.is_usable());
+        far.write_all(b"HTTP/1.1 200 OK\r\n").unwrap();
+        connection.io.get_ref().readable().await.unwrap();
+        poll_fn(|cx| {
+            while let Poll::Ready(restore) = poll_proceed(cx) {
+                restore.made_progress();
+            }
+            assert!(!connection.is_usable());
+            Poll::Ready(())
+        })
+        .await;
+    });
 }

@@ -1,14 +1,16 @@
 //! One HTTP/1.1 connection to a target, as bytes, driven by whichever request has it.
 
+use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::task::unconstrained;
 
 use super::connect::UpstreamIo;
 use super::pool::{Kept, UpstreamGuard};
@@ -25,9 +27,11 @@ impl RawConnection {
     /// it.
     pub(super) fn is_usable(&mut self) -> bool {
         let mut byte = [MaybeUninit::uninit(); 1];
-        let mut cx = Context::from_waker(Waker::noop());
-        let read = Pin::new(&mut self.io).poll_read(&mut cx, &mut ReadBuf::uninit(&mut byte));
-        read.is_pending()
+        let mut buf = ReadBuf::uninit(&mut byte);
+        // A task that has had its share of calls is told to wait whatever is here: that is no answer.
+        let read =
+            pin!(unconstrained(poll_fn(|cx| Pin::new(&mut self.io).poll_read(cx, &mut buf))));
+        read.poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
     /// Whether nothing has come over it that was not read, not even its end, by the system's word.

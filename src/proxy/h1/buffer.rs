@@ -35,12 +35,15 @@ pub(super) struct Buf {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
+    /// Lent as a large one, whatever it has grown to.
+    is_large: bool,
 }
 
 impl Buf {
     pub(super) fn small() -> Self {
         let kept = STORE.with_borrow_mut(|store| store.small.pop());
-        Self { bytes: kept.unwrap_or_else(|| vec![0; SMALL]), start: 0, end: 0 }
+        let bytes = kept.unwrap_or_else(|| vec![0; SMALL]);
+        Self { bytes, start: 0, end: 0, is_large: false }
     }
 
     /// A large one, or a small one where too many large ones are lent.
@@ -53,7 +56,10 @@ impl Buf {
             Some(store.large.pop())
         });
         match kept {
-            Some(kept) => Self { bytes: kept.unwrap_or_else(|| vec![0; LARGE]), start: 0, end: 0 },
+            Some(kept) => {
+                let bytes = kept.unwrap_or_else(|| vec![0; LARGE]);
+                Self { bytes, start: 0, end: 0, is_large: true }
+            }
             None => Self::small(),
         }
     }
@@ -122,8 +128,8 @@ impl Buf {
         }
     }
 
-    /// Makes a chunk of the bytes: its size before them, a line end behind. The place for it must
-    /// have been left by [`Buf::indent`], or by what was consumed, and by the reserve.
+    /// Makes a chunk of the bytes: its size before them, a line end behind. The place for it is
+    /// left by [`Buf::indent`], or by what was consumed, and by the reserve.
     pub(super) fn make_chunk(&mut self) {
         let mut line = [0_u8; CHUNK_FRONT];
         let mut at = line.len() - 2;
@@ -135,7 +141,16 @@ impl Buf {
             size >>= 4;
         }
         let front = &line[at..];
-        let Some(begin) = self.start.checked_sub(front.len()) else { return };
+        // Bytes without their size would be taken for something else: rather make the place.
+        if self.start < front.len() {
+            drop(self.bytes.splice(..0, [0; CHUNK_FRONT]));
+            self.start += CHUNK_FRONT;
+            self.end += CHUNK_FRONT;
+        }
+        if self.bytes.len() < self.end + CHUNK_BACK {
+            self.bytes.resize(self.end + CHUNK_BACK, 0);
+        }
+        let begin = self.start - front.len();
         self.bytes[begin..self.start].copy_from_slice(front);
         self.bytes[self.end..self.end + CHUNK_BACK].copy_from_slice(b"\r\n");
         self.start = begin;
@@ -167,18 +182,16 @@ pub(super) const CHUNK_BACK: usize = 2;
 
 impl Drop for Buf {
     fn drop(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
+        let (bytes, is_large) = (std::mem::take(&mut self.bytes), self.is_large);
         // The store may be gone already when a runtime is torn down at the end of its thread.
         let _ = STORE.try_with(|store| {
             let Ok(mut store) = store.try_borrow_mut() else { return };
+            if is_large {
+                store.lent_large = store.lent_large.saturating_sub(LARGE);
+            }
             match bytes.len() {
                 SMALL if store.small.len() < KEPT_SMALL / SMALL => store.small.push(bytes),
-                LARGE => {
-                    store.lent_large = store.lent_large.saturating_sub(LARGE);
-                    if store.large.len() < KEPT_LARGE / LARGE {
-                        store.large.push(bytes);
-                    }
-                }
+                LARGE if store.large.len() < KEPT_LARGE / LARGE => store.large.push(bytes),
                 _ => {}
             }
         });
@@ -263,6 +276,13 @@ mod tests {
     }
 
     #[test]
+    fn a_chunk_is_one_where_no_place_was_left_for_its_size() {
+        let mut buf = holding(&vec![b'x'; SMALL]);
+        buf.make_chunk();
+        assert_eq!(buf.filled(), [b"4000\r\n", &vec![b'x'; SMALL][..], b"\r\n"].concat());
+    }
+
+    #[test]
     fn the_parts_to_keep_come_together() {
         let mut buf = holding(b"..3\r\nabc\r\n2\r\nde\r\n0");
         buf.consume(2);
@@ -280,5 +300,10 @@ mod tests {
         assert_eq!(kept().2, lent + LARGE);
         drop(pair);
         assert_eq!(kept(), (small.max(1), large.max(1), lent));
+        let mut grown = (Buf::small(), Buf::large());
+        grown.0.make_room(LARGE);
+        grown.1.make_room(2 * LARGE);
+        drop(grown);
+        assert_eq!(kept().2, lent, "whatever they have grown to");
     }
 }

@@ -4,14 +4,15 @@ use std::future::poll_fn;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::unconstrained;
 
 use super::buffer::Buf;
 use crate::proxy::answer::Refusal;
@@ -23,11 +24,13 @@ use crate::proxy::timer::Deadline;
 use crate::proxy::wire::{Head, HeadScan};
 
 /// What a client that speaks HTTP/2 by prior knowledge begins with (RFC 9113 section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Room made for more of a head that did not come whole.
 const GROWTH: usize = 2 * 1024;
 /// Bytes read ahead of requests that wait behind the one under way.
 const AHEAD: usize = 32 * 1024;
+/// Bytes that a socket may hold, where the system does not say how many it does.
+const MOST_UNREAD: u64 = 8 * 1024 * 1024;
 /// Reads of a connection that is thrown away, before others get their turn.
 const WASTE_TURNS: usize = 16;
 
@@ -62,13 +65,14 @@ pub(in crate::proxy) struct Conn {
     pub(super) deadline: Deadline,
     /// Where in the client's stream `input` begins.
     offset: u64,
-    /// Where the stream had come to when a drain's first real read found nothing more: what
-    /// begins behind it came too late.
-    in_time: Option<u64>,
+    /// Where the stream had come to when a drain began here: what begins behind it came too late.
+    in_time: u64,
+    /// In that drain a real read has found nothing more.
+    is_dry: bool,
     /// The client has sent its last byte.
     pub(super) is_at_end: bool,
     /// More is here than was read.
-    is_ahead: bool,
+    pub(super) is_ahead: bool,
     /// The client has said that the request under way is its last.
     pub(super) is_last: bool,
     /// The request under way was waited for, so the runtime has heard what happened before it.
@@ -85,7 +89,8 @@ impl Conn {
             input: None,
             deadline,
             offset: 0,
-            in_time: None,
+            in_time: u64::MAX,
+            is_dry: false,
             is_at_end: false,
             is_ahead: false,
             is_last: false,
@@ -145,8 +150,7 @@ impl Conn {
     /// Whether the request that begins now came after the drain had looked for the last ones: a
     /// client that goes on sending on a busy connection must not hold the drain up.
     pub(super) fn is_too_late(&self) -> bool {
-        self.client.proxy.phase() != ProxyPhase::Running
-            && self.in_time.is_some_and(|end| self.offset >= end)
+        self.client.proxy.phase() != ProxyPhase::Running && self.offset >= self.in_time
     }
 
     /// Reads once behind what is held; 0 is the end of the stream. A connection that is to end
@@ -177,8 +181,8 @@ impl Conn {
         if held == 0 {
             self.input = None;
         }
-        if polled.is_pending() && is_closing && self.in_time.is_none() {
-            self.in_time = Some(self.offset + held as u64);
+        if is_closing && !self.is_dry {
+            self.note_drain(self.offset + held as u64, polled.is_pending());
         }
         match polled {
             Poll::Ready(Ok(())) => {
@@ -190,14 +194,32 @@ impl Conn {
         }
     }
 
+    /// In a drain: `here` was read to, and nothing more found if it `is_dry`.
+    fn note_drain(&mut self, here: u64, is_dry: bool) {
+        self.is_dry = is_dry;
+        if is_dry {
+            self.in_time = self.in_time.min(here);
+        } else if self.in_time == u64::MAX {
+            // A client that never pauses would never be found dry.
+            self.in_time = here.saturating_add(self.unread());
+        }
+    }
+
+    /// Bytes of the client that the system holds, at most.
+    fn unread(&self) -> u64 {
+        #[cfg(unix)]
+        if let Ok(socket) = self.socket.raw()
+            && let Ok(count) = rustix::io::ioctl_fionread(&*socket)
+        {
+            return count;
+        }
+        MOST_UNREAD
+    }
+
     /// In a drain, while a request is under way: looks how far what came in time goes, so that
     /// what comes later is told so.
     pub(super) fn look_ahead(&mut self, cx: &mut Context<'_>) {
-        while self.in_time.is_none()
-            && !self.is_at_end
-            && self.held().len() < AHEAD
-            && self.is_closing()
-        {
+        while !self.is_dry && !self.is_at_end && self.held().len() < AHEAD && self.is_closing() {
             if !matches!(self.poll_fill(cx), Poll::Ready(Ok(1..))) {
                 return;
             }
@@ -220,6 +242,18 @@ impl Conn {
             Poll::Pending => {}
         }
         Poll::Pending
+    }
+
+    /// Whether the client has sent its last byte, or is gone, by what the runtime has heard: where bytes
+    /// that are not read stand before it, no read tells.
+    pub(super) fn has_left(&mut self) -> bool {
+        let Ok(socket) = self.socket.watched() else { return true };
+        let ready = pin!(unconstrained(socket.ready(Interest::READABLE)));
+        match ready.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(ready)) => ready.is_read_closed(),
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => false,
+        }
     }
 
     /// Waits for the first bytes, which say what is spoken.

@@ -5,6 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
 
+use super::conn::PREFACE;
 use super::framing::Rest;
 use super::request;
 use super::response::{self, To};
@@ -46,6 +47,8 @@ pub fn request_head(bytes: &[u8]) {
     assert_eq!(verdict, scanned(bytes, step), "in pieces of {step}");
     let Ok(Some(head)) = verdict else { return };
     let shape = Shape::of(bytes, &head);
+    // A method that is taken for another would be repeated, or answered, as that.
+    assert_eq!(shape.method.as_str().as_bytes(), shape.method(bytes));
     let facts = ClientFacts::new(IpAddr::V4(Ipv4Addr::LOCALHOST), false);
     let mut out = Vec::new();
     if request::write(&bytes[..head.len], &shape, &UPSTREAM, &facts, &mut out).is_err() {
@@ -72,6 +75,72 @@ pub fn requests_at_target(mut bytes: &[u8]) {
             return;
         }
         bytes = &bytes[taken.used..];
+    }
+}
+
+/// What a client was sent, `came`, for what it had sent: one answer for each request at most, in their
+/// order, and nothing that passes for a further one. The last may be a part of one.
+pub fn answers_at_client(mut sent: &[u8], mut came: &[u8]) {
+    if sent.starts_with(PREFACE) {
+        // That is hyper's.
+        return;
+    }
+    while !came.is_empty() {
+        let mut scan = HeadScan::default();
+        let found = scan.scan(sent, &WireLimits::default());
+        assert!(!matches!(found, Ok(None)), "nobody asked for: {}", came.escape_ascii());
+        let Some((status, after)) = answer_at_client(came, scan.is_head()) else { return };
+        came = after;
+        if status == 101 {
+            return;
+        }
+        let Ok(Some(head)) = found else {
+            assert!(came.is_empty(), "behind a refusal: {}", came.escape_ascii());
+            return;
+        };
+        sent = &sent[head.len..];
+        let mut rest = Rest::from(head.body);
+        let taken = rest.take(sent);
+        // Behind a body that is not whole nothing can be asked for.
+        sent = if rest.is_done() { &sent[taken.used..] } else { b"" };
+    }
+}
+
+/// The status of the answer that `came` begins with, and what stands behind it. `None`: it goes to the
+/// end of the connection, or breaks off.
+fn answer_at_client(mut came: &[u8], is_head: bool) -> Option<(u16, &[u8])> {
+    loop {
+        let mut fields = [httparse::EMPTY_HEADER; 256];
+        let mut answer = httparse::Response::new(&mut fields);
+        let parsed = answer.parse(came).expect("nothing but valid heads");
+        let httparse::Status::Complete(len) = parsed else { return None };
+        came = &came[len..];
+        let status = answer.code.expect("a status");
+        if status < 200 && status != 101 {
+            continue;
+        }
+        let field = |name: &str| {
+            let mut found = answer.headers.iter().filter(|f| f.name.eq_ignore_ascii_case(name));
+            let value = found.next().map(|field| field.value);
+            assert!(found.next().is_none(), "{name} twice");
+            value
+        };
+        let (length, coding) = (field("content-length"), field("transfer-encoding"));
+        assert!(length.is_none() || coding.is_none(), "framed twice");
+        if is_head || matches!(status, 101 | 204 | 304) {
+            return Some((status, came));
+        }
+        let mut rest = match (length, coding) {
+            (Some(length), _) => {
+                let length = std::str::from_utf8(length).expect("digits");
+                Rest::from(Body::Length(length.parse().expect("a number")))
+            }
+            (None, Some(_)) => Rest::chunked(),
+            (None, None) => return None,
+        };
+        let taken = rest.take(came);
+        assert!(!taken.is_broken, "a body framed wrongly: {}", came.escape_ascii());
+        return rest.is_done().then(|| (status, &came[taken.used..]));
     }
 }
 
@@ -203,6 +272,33 @@ mod tests {
             b"PUT / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nx",
         ] {
             assert!(std::panic::catch_unwind(|| requests_at_target(bad)).is_err());
+        }
+    }
+
+    #[test]
+    fn answers_at_a_client_are_told_from_what_a_client_must_not_see() {
+        const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        let both = [ASK, ASK].concat();
+        let head = [&b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"[..], ASK].concat();
+        let hint = [&b"HTTP/1.1 103 X\r\n\r\n"[..], OK].concat();
+        let unsent = [&b"HTTP/1.1 204 X\r\n\r\n"[..], OK].concat();
+        answers_at_client(&both, &[&hint[..], OK].concat());
+        answers_at_client(&both, &[OK, &OK[..9]].concat());
+        answers_at_client(&head, &unsent);
+        answers_at_client(b"GET\r\n\r\n", OK);
+        answers_at_client(ASK, b"HTTP/1.1 101 X\r\n\r\nanything");
+        let wrong: [(&[u8], Vec<u8>); 6] = [
+            (ASK, [OK, OK].concat()),
+            (ASK, unsent),
+            (b"GET / HT", OK.to_vec()),
+            (b"GET\r\n\r\n", [OK, OK].concat()),
+            (ASK, [&b"HTTP/1.1 103 X\r\nlink: HTTP/1.1 "[..], OK, b"\r\n\r\n"].concat()),
+            (ASK, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nx".to_vec()),
+        ];
+        for (sent, came) in wrong {
+            let checked = std::panic::catch_unwind(|| answers_at_client(sent, &came));
+            assert!(checked.is_err(), "{}", came.escape_ascii());
         }
     }
 

@@ -329,6 +329,10 @@ async fn answer(
                 Poll::Pending => return this.poll_stopped(cx).map(Err),
             };
             if let Some(data) = frame.data_ref().filter(|data| !data.is_empty()) {
+                if is_bodiless {
+                    // The client takes whatever follows this head for the next one.
+                    return Poll::Ready(Err(Stopped::Broken));
+                }
                 ExchangeGuard::went_out(
                     &this.guard.client,
                     &this.guard.exchange,

@@ -92,6 +92,7 @@ impl Request<'_> {
                         return Poll::Ready(Met::Answer(answer));
                     }
                     Ok(Some(answer)) => {
+                        self.moved += 1;
                         self.is_continued |= answer.status == StatusCode::CONTINUE;
                         self.is_interim = !self.shape.is_http10;
                         self.is_unjudged = self.download.buf.is_some();
@@ -132,6 +133,11 @@ impl Request<'_> {
         }
         self.is_interim = false;
         true
+    }
+
+    /// Whether the client has a part of an interim answer and not the rest.
+    pub(super) fn is_within_interim(&self) -> bool {
+        self.is_interim && self.written > 0 && self.written < self.text.len()
     }
 
     /// Reads a head that is in hand and writes it for the client. `None`: it is not complete.
@@ -198,7 +204,10 @@ impl Request<'_> {
             download.buf = None;
         }
         download.is_long = is_full;
-        self.moved += read as u64;
+        // A head that comes byte by byte is late all the same.
+        if self.is_answered {
+            self.moved += read as u64;
+        }
         polled.map_ok(|()| read)
     }
 

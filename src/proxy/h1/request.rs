@@ -33,9 +33,9 @@ pub(super) fn write(
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     out.extend_from_slice(upstream.host_field().as_bytes());
     out.extend_from_slice(b"\r\n");
+    let named = Named::of(shape.names_fields, shape.fields(head));
     for (name, value) in shape.fields(head) {
-        let is_named = || shape.names_fields && names(shape.fields(head), name);
-        if !(is_rewritten(name, shape) || is_named()) {
+        if !(is_rewritten(name, shape) || named.has(name)) {
             write_field(name, value, out);
         }
     }
@@ -93,16 +93,34 @@ fn is_forwarded(name: &[u8]) -> bool {
     is(b"x-forwarded-for") || is(b"x-forwarded-host") || is(b"x-forwarded-proto")
 }
 
-/// Whether a `Connection` among `fields` names the field `name`, and may do so.
-pub(super) fn names<'a>(
-    mut fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-    name: &[u8],
-) -> bool {
-    let named = fields.any(|(field, value)| {
-        field.eq_ignore_ascii_case(b"connection")
-            && members(value).any(|o| !is_common_option(o) && o.eq_ignore_ascii_case(name))
-    });
-    named && !is_kept(&String::from_utf8_lossy(name).to_ascii_lowercase())
+/// The fields that `Connection` names as those of one hop, in small letters and sorted: a head may name
+/// tens of thousands, and none of its fields is to be compared with each.
+pub(super) struct Named(Vec<Vec<u8>>);
+
+impl Named {
+    /// Of a head with `fields`; `has_any`: some are named.
+    pub(super) fn of<'a>(
+        has_any: bool,
+        fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Self {
+        let mut named = Vec::new();
+        if has_any {
+            let connections = fields.filter(|(name, _)| name.eq_ignore_ascii_case(b"connection"));
+            let options = connections.flat_map(|(_, value)| members(value));
+            named.extend(options.filter(|o| !is_common_option(o)).map(<[u8]>::to_ascii_lowercase));
+            named.sort_unstable();
+        }
+        Self(named)
+    }
+
+    /// Whether the field `name` is one of them, and may be.
+    pub(super) fn has(&self, name: &[u8]) -> bool {
+        if self.0.is_empty() {
+            return false;
+        }
+        let name = name.to_ascii_lowercase();
+        self.0.binary_search(&name).is_ok() && !is_kept(&String::from_utf8_lossy(&name))
+    }
 }
 
 pub(super) fn write_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {

@@ -7,7 +7,7 @@ use http::{StatusCode, Version};
 use httparse::{Header, ParserConfig, Status};
 
 use super::framing::Rest;
-use super::request::{names, write_field, write_joined};
+use super::request::{Named, write_field, write_joined};
 use super::shape::{Shape, has_member, members};
 use crate::proxy::headers::{is_common_option, is_hop_by_hop};
 use crate::proxy::location::{self, ClientView};
@@ -111,7 +111,7 @@ pub(super) fn rewrite(
     let mut answer = Answer {
         len,
         status,
-        keeps_alive: target_keeps && !matches!(rest, Rest::UntilEnd),
+        keeps_alive: target_keeps && !matches!(rest, Rest::UntilEnd) && !is_doubtful(status, &said),
         rest,
         form,
         client_goes_on,
@@ -172,6 +172,16 @@ fn length(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok().filter(|_| is_plain)?.parse().ok()
 }
 
+/// Whether target and proxy may be of two minds about where the message ends, so that what follows it
+/// on the connection may be anything (RFC 9112 section 6.3).
+fn is_doubtful(status: StatusCode, said: &Said<'_>) -> bool {
+    let has_length = said.length.is_some_and(|length| length > 0);
+    match status {
+        StatusCode::NO_CONTENT => has_length || said.is_chunked,
+        _ => said.is_chunked && said.length.is_some(),
+    }
+}
+
 fn framing(status: StatusCode, said: &Said<'_>, shape: &Shape) -> (Rest, Form) {
     let has_none = shape.is_head()
         || status.is_informational()
@@ -198,6 +208,7 @@ fn write_fields(
     let pairs = || fields.iter().map(|field| (field.name.as_bytes(), field.value));
     let view = ClientView { scheme: to.scheme, host: to.shape.host(to.head) };
     let target = to.upstream.url();
+    let named = Named::of(said.names_fields, pairs());
     let mut has_via = false;
     for (name, value) in pairs() {
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
@@ -213,7 +224,7 @@ fn write_fields(
             _ if is_hop_by_hop(name) => continue,
             _ => None,
         };
-        if !(said.names_fields && names(pairs(), name)) {
+        if !named.has(name) {
             write_field(name, mapped.as_deref().unwrap_or(value), out);
         }
     }

@@ -268,6 +268,10 @@ impl Request<'_> {
             self.begin(lease);
             let met = poll_fn(|cx| self.poll_answer(cx)).await;
             let target = || upstream.name().clone();
+            if self.is_within_interim() && !matches!(met, Met::Answer(_)) {
+                // Whatever was said now would be a part of that answer.
+                return Ok(After::Close { is_unread: true });
+            }
             match met {
                 Met::Answer(answer) => {
                     self.guard.judge(Ok(()));

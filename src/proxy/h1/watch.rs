@@ -20,6 +20,9 @@ pub(super) enum Waits {
     Target,
     /// The target, in the middle of an answer: an event stream may be silent for hours.
     Nobody,
+    /// The same, for a client that has sent more than is read: its end is behind that, and is asked
+    /// for now and then.
+    Ahead,
     /// A client that has sent its last byte, and may be gone.
     HalfClosed,
 }
@@ -49,8 +52,15 @@ impl Request<'_> {
             (true, ..) => Waits::Client,
             (false, true, _) => Waits::HalfClosed,
             (false, false, false) => Waits::Target,
+            (false, false, true) if self.hides_its_end() => Waits::Ahead,
             (false, false, true) => Waits::Nobody,
         }
+    }
+
+    /// Whether bytes of the client are here that are not read before something else has happened.
+    fn hides_its_end(&self) -> bool {
+        let is_stuck = self.upload.state == Sending::Open && !self.upload.awaits_client;
+        is_stuck || self.conn.is_ahead
     }
 
     fn bound(&self, waits: Waits) -> Option<Duration> {
@@ -58,7 +68,7 @@ impl Request<'_> {
         match waits {
             Waits::Client => Some(limits.body_idle_timeout),
             Waits::Target => Some(limits.first_byte_timeout),
-            Waits::HalfClosed => Some(limits.half_close_timeout),
+            Waits::HalfClosed | Waits::Ahead => Some(limits.half_close_timeout),
             Waits::Unwatched => Some(Duration::ZERO),
             Waits::Nobody | Waits::Unknown => None,
         }
@@ -89,17 +99,18 @@ impl Request<'_> {
                 }
                 return self.poll_stopped(cx);
             }
-            if self.moved_at == self.moved {
+            let is_over = waits != Waits::Ahead || self.conn.has_left();
+            if self.moved_at == self.moved && is_over {
                 break;
             }
-            // Bytes have moved since: the same time again.
+            // Bytes have moved since, or nobody has left: the same time again.
             self.moved_at = self.moved;
             let Some(bound) = self.bound(waits) else { return Poll::Pending };
             self.conn.deadline.set(bound);
         }
         Poll::Ready(match waits {
             Waits::Client => Stopped::ClientLate,
-            Waits::HalfClosed => Stopped::Gone,
+            Waits::HalfClosed | Waits::Ahead => Stopped::Gone,
             Waits::Target | Waits::Nobody | Waits::Unknown | Waits::Unwatched => {
                 Stopped::TargetLate
             }

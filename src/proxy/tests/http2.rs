@@ -226,7 +226,7 @@ fn streams_over_the_bound_are_cut_and_each_is_listed() {
     });
 }
 
-fn frame(kind: u8, flags: u8, stream: [u8; 4], payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(kind: u8, flags: u8, stream: [u8; 4], payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(payload.len()).unwrap();
     [&[0, 0, length, kind, flags][..], &stream, payload].concat()
 }

@@ -1,5 +1,6 @@
 //! Proxies on loopback, whole: real sockets, real targets, one sentence each.
 
+mod attacks;
 pub(super) mod differential;
 mod drain;
 mod expect;
