@@ -15,6 +15,14 @@ fn status(registry: &Registry, path: &str) -> u16 {
     registry.ask("GET", path, "").status
 }
 
+#[track_caller]
+fn wait_status(registry: &Registry, path: &str, expected: u16) {
+    wait_until(&format!("{expected} for {path}"), || match status(registry, path) {
+        met if met == expected => Ok(()),
+        other => Err(other.to_string()),
+    });
+}
+
 #[test]
 fn an_instance_of_a_killed_server_is_taken_out_by_cleanup_and_no_other() {
     let (pmctl, upstream, port) = (Pmctl::new(), Upstream::saying("hello"), free_port());
@@ -25,10 +33,7 @@ fn an_instance_of_a_killed_server_is_taken_out_by_cleanup_and_no_other() {
     registry.register("SHOP", "stranger:shop:1");
     let own = format!("/apps/SHOP/127.0.0.1:shop:{port}");
     let server = pmctl.serve_alone();
-    wait_until("the instance", || match status(&registry, &own) {
-        200 => Ok(()),
-        other => Err(other.to_string()),
-    });
+    wait_status(&registry, &own, 200);
     server.kill_hard();
     let planned = cleaned(&pmctl, 0, &["--dry-run"]);
     assert_eq!((planned.len(), &planned[0]["action"]), (1, &"cancelled".into()), "{planned:?}");
@@ -50,10 +55,7 @@ fn an_instance_in_a_registry_that_does_not_answer_stays_written_down_and_is_said
     pmctl.add("shop", port, &upstream.url());
     let own = format!("/apps/SHOP/127.0.0.1:shop:{port}");
     let server = pmctl.serve_alone();
-    wait_until("the instance", || match status(&registry, &own) {
-        200 => Ok(()),
-        other => Err(other.to_string()),
-    });
+    wait_status(&registry, &own, 200);
     server.kill_hard();
     let address = registry.address().to_string();
     registry.signal(rustix::process::Signal::TERM);
@@ -229,15 +231,9 @@ fn an_instance_whose_lease_expired_is_taken_out_of_the_list_that_it_still_stands
     pmctl.add("shop", port, &upstream.url());
     let own = format!("/apps/SHOP/127.0.0.1:shop:{port}");
     let server = pmctl.serve_alone();
-    wait_until("the instance", || match status(&registry, &own) {
-        200 => Ok(()),
-        other => Err(other.to_string()),
-    });
+    wait_status(&registry, &own, 200);
     server.kill_hard();
-    wait_until("an expired lease", || match status(&registry, &own) {
-        404 => Ok(()),
-        other => Err(other.to_string()),
-    });
+    wait_status(&registry, &own, 404);
     assert_eq!(status(&registry, "/apps/SHOP"), 200, "it is listed still");
     let done = cleaned(&pmctl, 0, &[]);
     assert_eq!((done.len(), &done[0]["action"]), (1, &"cancelled".into()), "{done:?}");

@@ -83,8 +83,7 @@ impl Plan {
         !servers.iter().any(is_ours)
     }
 
-    /// Takes out of the registry what may be somebody else's by now; each of its servers gets as long
-    /// as `bound`.
+    /// Takes out of the registry, within `bound`, what may be somebody else's by now.
     pub(super) async fn take_out(
         &self,
         of: &Registration,
