@@ -12,16 +12,17 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use http::{HeaderMap, Method};
-use socket2::SockRef;
+use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
 
-use super::answer::{Failure, answer};
+use super::acceptor::{Accepted, Acceptor};
+use super::answer::Failure;
+use super::client_socket::ClientSocket;
 use super::drain::{self, EndGuard};
 use super::engine;
 use super::fault::{ProxyFault, Restarts};
+use super::h1::{Asked, write_own};
 use super::handle::{Proxy, ProxyPhase};
 use super::listen::{BoundListener, is_exhaustion};
 use super::table::ConnectionGuard;
@@ -70,7 +71,7 @@ pub(super) async fn host(worker: &Rc<Worker>, proxy: Arc<Proxy>, listener: Bound
     let end = EndGuard(Arc::clone(&proxy));
     let mut listeners = Vec::new();
     for socket in listener.sockets {
-        match TcpListener::from_std(socket) {
+        match Acceptor::new(socket) {
             Ok(listener) => listeners.push(listener),
             Err(error) => complain(&proxy, &error),
         }
@@ -105,7 +106,7 @@ async fn rest(proxy: &Proxy, pause: Duration) {
     }
 }
 
-async fn accept_until_told(worker: &Rc<Worker>, proxy: &Arc<Proxy>, listeners: &[TcpListener]) {
+async fn accept_until_told(worker: &Rc<Worker>, proxy: &Arc<Proxy>, listeners: &[Acceptor]) {
     let mut pause = FIRST_PAUSE;
     let mut complained: Option<Instant> = None;
     while proxy.phase() == ProxyPhase::Running {
@@ -147,10 +148,8 @@ async fn accept_until_told(worker: &Rc<Worker>, proxy: &Arc<Proxy>, listeners: &
     }
 }
 
-type Accepted = io::Result<(TcpStream, SocketAddr)>;
-
 /// The next connection of any listener.
-async fn accept_any(listeners: &[TcpListener]) -> Accepted {
+async fn accept_any(listeners: &[Acceptor]) -> Accepted {
     poll_fn(|cx| {
         for listener in listeners {
             if let Poll::Ready(accepted) = listener.poll_accept(cx) {
@@ -163,7 +162,7 @@ async fn accept_any(listeners: &[TcpListener]) -> Accepted {
 }
 
 /// A connection that is already here, if there is one.
-async fn accept_ready(listeners: &[TcpListener]) -> Option<Accepted> {
+async fn accept_ready(listeners: &[Acceptor]) -> Option<Accepted> {
     poll_fn(|cx| {
         for listener in listeners {
             if let Poll::Ready(accepted) = listener.poll_accept(cx) {
@@ -177,19 +176,11 @@ async fn accept_ready(listeners: &[TcpListener]) -> Option<Accepted> {
 
 /// Accepts what waits in the queues, by real system calls: the runtime may not have heard yet of
 /// connections that are there. Whoever connects after that finds the port closed.
-fn empty_queues(worker: &Rc<Worker>, proxy: &Arc<Proxy>, listeners: &[TcpListener]) {
+fn empty_queues(worker: &Rc<Worker>, proxy: &Arc<Proxy>, listeners: &[Acceptor]) {
     for listener in listeners {
         loop {
-            match SockRef::from(listener).accept() {
-                Ok((socket, peer)) => {
-                    let (Some(peer), Ok(())) = (peer.as_socket(), socket.set_nonblocking(true))
-                    else {
-                        continue;
-                    };
-                    if let Ok(stream) = TcpStream::from_std(socket.into()) {
-                        deal(worker, proxy, stream, peer);
-                    }
-                }
+            match listener.accept_now() {
+                Ok((stream, peer)) => deal(worker, proxy, stream, peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if classify(&error) == Accepting::Again => {}
                 Err(error) => {
@@ -210,7 +201,7 @@ fn complain(proxy: &Proxy, error: &io::Error) {
 }
 
 /// Gives an accepted connection to a worker, or refuses it.
-fn deal(worker: &Rc<Worker>, proxy: &Arc<Proxy>, stream: TcpStream, peer: SocketAddr) {
+fn deal(worker: &Rc<Worker>, proxy: &Arc<Proxy>, stream: ClientSocket, peer: SocketAddr) {
     let limits = &proxy.limits;
     let all: usize = worker.handles.iter().map(|w| w.load.load(Ordering::Relaxed)).sum();
     if proxy.connections.load(Ordering::Acquire) >= limits.max_connections_per_service
@@ -240,7 +231,7 @@ fn choose(worker: &Worker) -> usize {
 
 /// Tells a client that the service is full and closes. Its request is read and thrown away: what
 /// is unread at the close would make the operating system throw the answer away.
-fn refuse(worker: &Rc<Worker>, proxy: &Arc<Proxy>, mut stream: TcpStream) {
+fn refuse(worker: &Rc<Worker>, proxy: &Arc<Proxy>, mut stream: ClientSocket) {
     if worker.refusing.get() >= MAX_REFUSING {
         return;
     }
@@ -273,16 +264,8 @@ impl Drop for Refusing {
 
 /// The whole answer 503 as bytes of HTTP/1.1; nothing of the request is known.
 fn refusal(proxy: &Proxy) -> Vec<u8> {
-    let answer = answer(&Failure::Full, &proxy.name, &Method::GET, &HeaderMap::new());
-    let mut bytes = format!("HTTP/1.1 {}\r\nconnection: close\r\n", answer.status()).into_bytes();
-    for (name, value) in answer.headers() {
-        bytes.extend_from_slice(name.as_str().as_bytes());
-        bytes.extend_from_slice(b": ");
-        bytes.extend_from_slice(value.as_bytes());
-        bytes.extend_from_slice(b"\r\n");
-    }
-    bytes.extend_from_slice(b"\r\n");
-    bytes.extend_from_slice(answer.body());
+    let mut bytes = Vec::new();
+    write_own(&Failure::Full, &proxy.name, &Asked::unknown(Method::GET), false, &mut bytes);
     bytes
 }
 

@@ -14,7 +14,6 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 /// Why a request is not forwarded at all; the client's turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
 pub enum Refusal {
     /// Not `method SP target SP version`, or the target is of no form the method allows. 400.
     RequestLine,
@@ -53,27 +52,6 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Every refusal, in the order of the enum.
-    pub const ALL: &[Self] = &[
-        Self::RequestLine,
-        Self::Version,
-        Self::TargetTooLong,
-        Self::HeadTooLarge,
-        Self::TooManyFields,
-        Self::LineEnd,
-        Self::Control,
-        Self::Folding,
-        Self::FieldName,
-        Self::Host,
-        Self::Length,
-        Self::CodingUnknown,
-        Self::CodingInvalid,
-        Self::Ambiguous,
-        Self::Method,
-        Self::Loop,
-        Self::Body,
-    ];
-
     /// The HTTP status that says it.
     pub fn status(self) -> StatusCode {
         match self {
@@ -374,13 +352,11 @@ mod tests {
         assert_eq!(status(Failure::Late(target)), 504);
         assert_eq!(status(Failure::Draining), 503);
         assert_eq!(status(Failure::NoUpgrade), 501);
-        let statuses: Vec<_> = Refusal::ALL.iter().map(|r| r.status().as_u16()).collect();
-        let expected =
-            [400, 505, 414, 431, 431, 400, 400, 400, 400, 400, 400, 501, 400, 400, 501, 508, 400];
-        assert_eq!(statuses, expected);
-        for (place, refusal) in Refusal::ALL.iter().enumerate() {
-            assert_eq!(usize::from(*refusal as u8), place, "{refusal:?}");
-        }
+        let refused = |refusal: Refusal| status(Failure::Refused(refusal));
+        assert_eq!(refused(Refusal::Ambiguous), 400);
+        assert_eq!(refused(Refusal::CodingUnknown), 501);
+        assert_eq!(refused(Refusal::Version), 505);
+        assert_eq!(refused(Refusal::Loop), 508);
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Bodies on their way through: frame by frame, nothing kept.
 
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use thiserror::Error;
@@ -17,91 +17,157 @@ use super::headers::clean_trailers;
 use super::pool::Lease;
 use super::table::Exchange;
 
-/// Holds a request's body back until its target asked for it (RFC 9110 section 10.1.1). As soon as
-/// hyper is asked for the body it tells the client to send it.
-#[derive(Default)]
-pub(super) struct Gate {
-    open: AtomicBool,
-    waker: AtomicWaker,
-}
-
-impl Gate {
-    pub(super) fn open(&self) {
-        self.open.store(true, Ordering::Release);
-        self.waker.wake();
-    }
-
-    pub(super) fn is_open(&self) -> bool {
-        self.open.load(Ordering::Acquire)
-    }
-
-    fn poll_open(&self, cx: &Context<'_>) -> Poll<()> {
-        self.waker.register(cx.waker());
-        match self.is_open() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
-    }
-}
-
-/// Why a body from a target broke off.
+/// Why a body broke off.
 #[derive(Debug, Error)]
 pub(super) enum BodyError {
     /// As hyper says it.
-    #[error("read the target's answer")]
+    #[error("read the body")]
     Hyper(#[source] hyper::Error),
-    /// The connection is gone.
-    #[error("read the target's answer: the connection is gone")]
+    /// The connection is gone, or what came over it is no body.
+    #[error("read the body: the connection is gone")]
     Gone,
+}
+
+/// A body that somebody hands over piece by piece, one at a time.
+#[derive(Default)]
+pub(super) struct Feed {
+    length: Option<u64>,
+    state: RefCell<Feeding>,
+}
+
+#[derive(Default)]
+struct Feeding {
+    next: Option<Result<Frame<Bytes>, BodyError>>,
+    is_ended: bool,
+    /// Who waits for the next piece.
+    reader: Option<Waker>,
+    /// Who waits until it may hand over another one.
+    writer: Option<Waker>,
+}
+
+impl Feed {
+    /// A body of that length, or of an unknown one.
+    pub(super) fn new(length: Option<u64>) -> Self {
+        Self { length, state: RefCell::default() }
+    }
+
+    /// Ready when the next piece may be put.
+    pub(super) fn poll_free(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.state.borrow_mut();
+        match state.next.is_some() {
+            true => {
+                state.writer = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            false => Poll::Ready(()),
+        }
+    }
+
+    pub(super) fn put(&self, piece: Result<Frame<Bytes>, BodyError>) {
+        let mut state = self.state.borrow_mut();
+        state.next = Some(piece);
+        state.reader.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Nothing comes behind what was put.
+    pub(super) fn end(&self) {
+        let mut state = self.state.borrow_mut();
+        state.is_ended = true;
+        state.reader.take().into_iter().for_each(Waker::wake);
+    }
+
+    fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut state = self.state.borrow_mut();
+        match (state.next.take(), state.is_ended) {
+            (Some(piece), _) => {
+                state.writer.take().into_iter().for_each(Waker::wake);
+                Poll::Ready(Some(piece))
+            }
+            (None, true) => Poll::Ready(None),
+            (None, false) => {
+                state.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_end(&self) -> bool {
+        let state = self.state.borrow();
+        state.next.is_none() && state.is_ended
+    }
 }
 
 /// A client's body on its way to the target.
 pub(super) struct RequestBody {
-    /// `None`: no body.
-    inner: Option<Incoming>,
+    inner: From,
     client: Rc<Client>,
     exchange: Arc<Exchange>,
-    gate: Option<Arc<Gate>>,
     done: bool,
 }
 
+/// Where it comes from.
+enum From {
+    Nowhere,
+    /// An HTTP/2 client.
+    Hyper(Incoming),
+    /// An HTTP/1 client of the own engine.
+    Fed(Rc<Feed>),
+}
+
 impl RequestBody {
-    pub(super) fn new(inner: Incoming, guard: &ExchangeGuard, gate: Option<Arc<Gate>>) -> Self {
-        let client = Rc::clone(&guard.client);
+    pub(super) fn new(inner: Incoming, guard: &ExchangeGuard) -> Self {
         let done = inner.is_end_stream();
-        Self { inner: Some(inner), client, exchange: Arc::clone(&guard.exchange), gate, done }
+        Self::of(From::Hyper(inner), guard, done)
     }
 
-    /// For the repetition of a request that has none.
+    /// What is put into `feed`.
+    pub(super) fn fed(feed: &Rc<Feed>, guard: &ExchangeGuard) -> Self {
+        Self::of(From::Fed(Rc::clone(feed)), guard, false)
+    }
+
+    /// For a request that has none, or its repetition.
     pub(super) fn empty(guard: &ExchangeGuard) -> Self {
+        Self::of(From::Nowhere, guard, true)
+    }
+
+    fn of(inner: From, guard: &ExchangeGuard, done: bool) -> Self {
         let (client, exchange) = (Rc::clone(&guard.client), Arc::clone(&guard.exchange));
-        Self { inner: None, client, exchange, gate: None, done: true }
+        Self { inner, client, exchange, done }
+    }
+
+    fn is_end(&self) -> bool {
+        match &self.inner {
+            From::Nowhere => true,
+            From::Hyper(inner) => inner.is_end_stream(),
+            From::Fed(feed) => feed.is_end(),
+        }
     }
 
     fn ended(&mut self) {
         self.done = true;
         self.exchange.awaits_client.store(false, Ordering::Relaxed);
-        self.client.io.body_open.set(false);
     }
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let Some(inner) = this.inner.as_mut().filter(|_| !this.done) else {
+        if this.done {
             return Poll::Ready(None);
-        };
-        if let Some(gate) = &this.gate {
-            ready!(gate.poll_open(cx));
-            this.gate = None;
         }
-        let polled = Pin::new(inner).poll_frame(cx);
+        let polled = match &mut this.inner {
+            From::Nowhere => Poll::Ready(None),
+            From::Hyper(inner) => Pin::new(inner)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(BodyError::Hyper))),
+            From::Fed(feed) => feed.poll_next(cx),
+        };
         this.exchange.awaits_client.store(polled.is_pending(), Ordering::Relaxed);
         let mut frame = match ready!(polled) {
             Some(Ok(frame)) => frame,
@@ -115,26 +181,30 @@ impl Body for RequestBody {
                 return Poll::Ready(None);
             }
         };
-        if let Some(data) = frame.data_ref() {
+        if let Some(data) = frame.data_ref()
+            && !matches!(this.inner, From::Fed(_))
+        {
+            // What is fed was counted when it came.
             ExchangeGuard::came_in(&this.client, &this.exchange, data.len() as u64);
         }
         if let Some(trailers) = frame.trailers_mut() {
             clean_trailers(trailers);
             this.ended();
-        } else if this.inner.as_ref().is_none_or(|inner| inner.is_end_stream()) {
+        } else if this.is_end() {
             this.ended();
         }
         Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.done || self.inner.as_ref().is_none_or(|inner| inner.is_end_stream())
+        self.done || self.is_end()
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
-            Some(inner) => inner.size_hint(),
-            None => SizeHint::with_exact(0),
+            From::Nowhere => SizeHint::with_exact(0),
+            From::Hyper(inner) => inner.size_hint(),
+            From::Fed(feed) => feed.length.map_or_else(SizeHint::default, SizeHint::with_exact),
         }
     }
 }

@@ -1,23 +1,20 @@
-//! The client's socket below everything that parses: sees what hyper hides.
+//! The client's socket below hyper: sees what hyper hides.
 //!
-//! hyper does not say whether it has flushed, whether it tried to read, or whether a client that
-//! half-closed is gone. The socket knows, so it is asked here; see [`IoState`].
+//! hyper does not say whether it has flushed, or whether it tried to read. The socket knows, so it
+//! is asked here; see [`IoState`].
 
 use std::cell::Cell;
 use std::io::{self, IoSlice, Read};
-use std::mem::MaybeUninit;
-use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::exchange::Client;
 use super::limits::MOST_READ;
-use super::timer::Deadline;
 
 /// What a connection's task and its socket tell each other; both live on one thread.
 #[derive(Default)]
@@ -25,73 +22,49 @@ pub(super) struct IoState {
     /// Set by the task: the connection is to end, so the last word on "nothing more is here" is a
     /// real read, not what the runtime has heard of readiness.
     pub(super) closing: Cell<bool>,
+    /// Requests whose answer is not through.
+    pub(super) in_flight: Cell<usize>,
     /// The last read found nothing, by a real read. Only meaningful while `closing`.
     pub(super) dry: Cell<bool>,
     /// Bytes were handed over that are not flushed yet, or a write is waiting.
     pub(super) dirty: Cell<bool>,
     /// The last write could not go on: the client takes no bytes.
     pub(super) blocked: Cell<bool>,
-    /// Requests whose answer is not through.
-    pub(super) in_flight: Cell<usize>,
-    /// The body of the request under way is not read to its end (HTTP/1).
-    pub(super) body_open: Cell<bool>,
-    /// The client sent the end of its stream while a whole request is being answered. Kept from
-    /// hyper, which would give the request up, until the answer is through or `end_released`.
-    pub(super) end_hidden: Cell<bool>,
-    /// Set by the task when a half-closed client has had its time.
-    pub(super) end_released: Cell<bool>,
-    /// Set by a request that waits for a 100: look whether its client sends the body regardless.
-    pub(super) peek: Cell<bool>,
-    /// What that look found.
-    pub(super) body_waits: Cell<bool>,
-    /// The connection is closed for writing and waits for the client to have read all of it.
-    pub(super) lingering: Cell<bool>,
-    /// Requests up to this number had arrived when a drain's first real read found nothing more.
-    pub(super) last_in_time: Cell<Option<u64>>,
-    /// Set by the task: the client has stopped in the middle of its body.
-    pub(super) client_late: Cell<bool>,
+    /// Bytes read and written.
+    pub(super) moved: Cell<u64>,
 }
 
 impl IoState {
     /// Nothing is under way, nothing unread, nothing unflushed: closing loses nothing.
     pub(super) fn is_quiet(&self) -> bool {
-        self.in_flight.get() == 0 && self.dry.get() && !self.dirty.get() && !self.lingering.get()
+        self.in_flight.get() == 0 && self.dry.get() && !self.dirty.get()
+    }
+
+    fn add(&self, bytes: usize) {
+        self.moved.set(self.moved.get().wrapping_add(bytes as u64));
     }
 }
 
 pub(super) struct ClientIo {
     tcp: TcpStream,
-    state: Rc<IoState>,
-    linger: Duration,
-    lingering: Option<Deadline>,
+    client: Rc<Client>,
+    /// Read already, and to be read again first.
+    held: Vec<u8>,
 }
 
 impl ClientIo {
-    pub(super) fn new(tcp: TcpStream, state: Rc<IoState>, linger: Duration) -> Self {
-        Self { tcp, state, linger, lingering: None }
+    pub(super) fn new(tcp: TcpStream, held: Vec<u8>, client: &Rc<Client>) -> Self {
+        Self { tcp, client: Rc::clone(client), held }
     }
 
-    /// The socket, once HTTP is over.
-    pub(super) fn into_tcp(self) -> TcpStream {
-        self.tcp
-    }
-
-    /// A read that asks the operating system, whatever the runtime believes.
-    fn read_now(&self, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
-        let read = (&*SockRef::from(&self.tcp)).read(buf.initialize_unfilled())?;
-        buf.advance(read);
-        Ok(read)
-    }
-
-    fn peek_now(&self) -> bool {
-        let mut byte = [MaybeUninit::uninit(); 1];
-        SockRef::from(&self.tcp).peek(&mut byte).is_ok_and(|read| read > 0)
-    }
-
-    /// Whether an end of stream is to be kept back for now.
-    fn hides_end(&self) -> bool {
-        let state = &self.state;
-        state.in_flight.get() > 0 && !state.body_open.get() && !state.end_released.get()
+    fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let state = &self.client.io;
+        state.dirty.set(true);
+        state.blocked.set(polled.is_pending());
+        if let Poll::Ready(Ok(written)) = &polled {
+            state.add(*written);
+        }
+        polled
     }
 }
 
@@ -101,33 +74,31 @@ impl AsyncRead for ClientIo {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.held.is_empty() {
+            let count = self.held.len().min(buf.remaining());
+            buf.put_slice(&self.held[..count]);
+            self.held.drain(..count);
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         let mut polled = Pin::new(&mut (&mut self.tcp).take(MOST_READ)).poll_read(cx, buf);
-        if polled.is_pending() && self.state.closing.get() && buf.remaining() > 0 {
-            polled = match self.read_now(buf) {
+        let state = &self.client.io;
+        if polled.is_pending() && state.closing.get() && buf.remaining() > 0 {
+            // Asks the operating system, whatever the runtime believes.
+            polled = match (&*SockRef::from(&self.tcp)).read(buf.initialize_unfilled()) {
+                Ok(read) => {
+                    buf.advance(read);
+                    Poll::Ready(Ok(()))
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.state.dry.set(true);
+                    state.dry.set(true);
                     return Poll::Pending;
                 }
-                read => Poll::Ready(read.map(drop)),
+                Err(error) => Poll::Ready(Err(error)),
             };
         }
-        if let Poll::Ready(Ok(())) = polled {
-            let read = buf.filled().len() - before;
-            if read == 0 && buf.remaining() > 0 && self.hides_end() {
-                self.state.end_hidden.set(true);
-                return Poll::Pending;
-            }
-        }
-        self.state.dry.set(false);
-        polled
-    }
-}
-
-impl ClientIo {
-    fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.state.dirty.set(true);
-        self.state.blocked.set(polled.is_pending());
+        state.dry.set(false);
+        state.add(buf.filled().len() - before);
         polled
     }
 }
@@ -156,53 +127,13 @@ impl AsyncWrite for ClientIo {
     }
 
     /// Called by hyper whenever it has handed everything over, which makes it the place to learn
-    /// that, and the one call that reaches the socket while hyper reads nothing.
+    /// that.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.state.dirty.set(false);
-        if self.state.peek.get() && self.peek_now() {
-            self.state.body_waits.set(true);
-        }
+        self.client.io.dirty.set(false);
         Poll::Ready(Ok(()))
     }
 
-    /// Ends the stream to the client. Where bytes of the client are unread, the rest is read and
-    /// thrown away until the client has closed too: a socket closed with unread bytes is reset,
-    /// and the answer may be lost with it (RFC 9112 section 9.6).
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.lingering.is_none() {
-            SockRef::from(&self.tcp).shutdown(Shutdown::Write)?;
-            if !self.state.body_open.get() && !self.peek_now() {
-                return Poll::Ready(Ok(()));
-            }
-            self.state.lingering.set(true);
-            let deadline = Deadline::after(self.linger);
-            self.lingering = Some(deadline);
-        }
-        let mut waste = [MaybeUninit::uninit(); 4096];
-        // Bounded, so that a client that sends for ever does not hold the worker.
-        for _ in 0..16 {
-            let mut buf = ReadBuf::uninit(&mut waste);
-            match Pin::new(&mut self.tcp).poll_read(cx, &mut buf) {
-                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
-                Poll::Ready(_) => {
-                    self.state.lingering.set(false);
-                    return Poll::Ready(Ok(()));
-                }
-                Poll::Pending => {
-                    let passed = self.lingering.as_ref().map(|d| d.poll_passed(cx));
-                    if passed.is_none_or(|passed| passed.is_ready()) {
-                        self.state.lingering.set(false);
-                        return Poll::Ready(Ok(()));
-                    }
-                    return Poll::Pending;
-                }
-            }
-        }
-        if self.lingering.as_ref().is_none_or(|d| d.poll_passed(cx).is_ready()) {
-            self.state.lingering.set(false);
-            return Poll::Ready(Ok(()));
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
 }

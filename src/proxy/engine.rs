@@ -2,10 +2,11 @@
 //! bytes go to the target.
 //!
 //! Outside of it are the table, the counters, the drain, the switch and the request log; they know
-//! a connection by its guard and tell it what to do by an order. Behind it is an engine, of which
-//! hyper is the first: [`serve`] is all that the outside calls.
+//! a connection by its guard and tell it what to do by an order. Behind it are two engines, chosen
+//! by the first bytes of the client: the own one for HTTP/1 (`h1`), and hyper for HTTP/2. [`serve`]
+//! is all that the outside calls.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -15,45 +16,48 @@ use std::task::{Context, Poll};
 use futures_util::stream::{FuturesUnordered, Stream};
 use http::Request;
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 
 use super::client_io::{ClientIo, IoState};
+use super::client_socket::ClientSocket;
 use super::exchange::Client;
 use super::forward;
+use super::h1::{self, Conn, Spoken};
 use super::headers::ClientFacts;
-use super::table::{ConnectionGuard, ConnectionState};
-use super::tunnel;
+use super::table::{ConnectionGuard, ConnectionState, Entry, Order};
+use super::tunnel::{self, PendingTunnel};
 use super::watch::{Verdict, Watch};
-use super::wire::{GuardedIo, WireProtocol};
 use super::worker::Worker;
-
-type Io = GuardedIo<ClientIo>;
 
 /// Serves an accepted connection until it ends. The guard is dropped last, when the socket and
 /// everything opened for it are closed, on every way out, a panic included.
-pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, guard: ConnectionGuard) {
+pub(super) async fn serve(worker: Rc<Worker>, stream: ClientSocket, guard: ConnectionGuard) {
     let ended = Ended { worker: Rc::clone(&worker), guard: Some(guard) };
     let Some(guard) = &ended.guard else { return };
     // Small answers must not wait for the client's acknowledgement; without it they still arrive.
-    let _ = stream.set_nodelay(true);
-    let state = Rc::new(IoState::default());
-    let linger = worker.limits.linger_timeout;
-    let io = GuardedIo::new(ClientIo::new(stream, Rc::clone(&state), linger), worker.limits.wire);
+    // Linux hands it on from the listening socket.
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream.raw().and_then(|socket| socket.set_tcp_nodelay(true));
     let client = Rc::new(Client {
         worker,
         proxy: Arc::clone(&guard.proxy),
         entry: Arc::clone(&guard.entry),
         facts: ClientFacts::new(guard.entry.peer.ip(), false),
-        io: state,
-        wire: Arc::clone(io.state()),
-        http2: Cell::new(false),
-        tunnel: RefCell::new(None),
+        io: IoState::default(),
     });
-    converse(&client, io).await;
-    drop(client);
+    #[cfg(test)]
+    if super::tests::differential::oracle::is_asked(&client.proxy.name) {
+        let conversation =
+            pin!(Box::pin(super::tests::differential::oracle::serve(client, stream)));
+        return unless_cut(&guard.entry, conversation).await;
+    }
+    {
+        // A future that is handed over lies in the one that it is handed to a second time.
+        let conversation = pin!(converse(Box::new(Conn::new(client, stream))));
+        unless_cut(&guard.entry, conversation).await;
+    }
     drop(ended);
 }
 
@@ -70,71 +74,45 @@ impl Drop for Ended {
     }
 }
 
-async fn converse(client: &Rc<Client>, mut io: Io) {
-    let watch = Watch::new(client);
-    match sniff(client, &watch, &mut io).await {
-        Some(WireProtocol::Http1) => serve_http1(client, watch, io).await,
-        Some(WireProtocol::Http2) => {
-            client.http2.set(true);
-            serve_http2(client, watch, io).await;
-        }
-        Some(WireProtocol::Closed) | None => {}
-    }
-}
-
-/// Waits for the first bytes. `None`: the connection is to be closed.
-async fn sniff(client: &Client, watch: &Watch, io: &mut Io) -> Option<WireProtocol> {
+/// Runs `work` until it ends or the connection is told to be cut.
+async fn unless_cut(entry: &Entry, mut work: Pin<&mut impl Future<Output = ()>>) {
+    let mut is_heard = false;
     poll_fn(|cx| {
-        if watch.is_cut(cx) {
-            return Poll::Ready(None);
-        }
-        match io.poll_sniff(cx) {
-            Poll::Ready(Ok(protocol)) => Poll::Ready(Some(protocol)),
-            Poll::Ready(Err(_)) => Poll::Ready(None),
-            Poll::Pending => match watch.after_poll(cx) {
-                Verdict::GoOn => Poll::Pending,
-                Verdict::Close | Verdict::Again => Poll::Ready(None),
-            },
-        }
-    })
-    .await
-    .inspect(|_| client.entry.set_state(ConnectionState::HalfHead))
-}
-
-async fn serve_http1(client: &Rc<Client>, watch: Watch, io: Io) {
-    let service = service_fn(|request: Request<Incoming>| forward::http1(client, request));
-    let mut builder = http1::Builder::new();
-    builder.auto_date_header(false);
-    let max_headers = client.worker.limits.wire.max_headers as usize;
-    // The scanner has the say; hyper must only not be stricter. Its own bound needs no allocation.
-    if max_headers > HYPER_MAX_HEADERS {
-        builder.max_headers(max_headers);
-    }
-    let mut http = Box::pin(builder.serve_connection(TokioIo::new(io), service));
-    let ended = poll_fn(|cx| {
-        loop {
-            if watch.is_cut(cx) {
-                return Poll::Ready(Err(()));
-            }
-            if let Poll::Ready(ended) = http.as_mut().poll(cx) {
-                return Poll::Ready(ended.map_err(drop));
-            }
-            match watch.after_poll(cx) {
-                Verdict::GoOn => return Poll::Pending,
-                Verdict::Close => return Poll::Ready(Err(())),
-                Verdict::Again => {}
-            }
+        // A task is woken by one waker all its life. It is left in the entry once, and again as soon
+        // as an order has taken it from there.
+        let order = match std::mem::replace(&mut is_heard, true) {
+            true => entry.current_order(),
+            false => entry.order(cx.waker()),
+        };
+        let order = match order {
+            Order::Run => order,
+            Order::Drain | Order::Cut => entry.order(cx.waker()),
+        };
+        match order {
+            Order::Cut => Poll::Ready(()),
+            Order::Run | Order::Drain => work.as_mut().poll(cx),
         }
     })
     .await;
-    let pending = client.tunnel.take();
-    if let (Ok(()), Some(pending)) = (ended, pending) {
-        client.entry.set_state(ConnectionState::Tunnel);
-        drop(watch);
-        let parts = Pin::into_inner(http).into_parts();
-        let (io, held) = parts.io.into_inner().into_parts();
-        tunnel::run(pending, io.into_tcp(), &[&parts.read_buf, &held]).await;
+}
+
+/// Finds out what the client speaks, and has it served. What is long and not for every connection
+/// does not lie in the future of each.
+async fn converse(mut conn: Box<Conn>) {
+    match conn.sniff().await {
+        Spoken::Http1 => {
+            if let Some(pending) = h1::serve(&mut conn).await {
+                Box::pin(dig(*conn, *pending)).await;
+            }
+        }
+        Spoken::Http2 => Box::pin(serve_http2(*conn)).await,
+        Spoken::Nothing => {}
     }
+}
+
+async fn dig(conn: Conn, pending: PendingTunnel) {
+    let Ok((_, stream, held)) = conn.into_parts() else { return };
+    tunnel::run(pending, stream, &[&held]).await;
 }
 
 type StreamFuture = Pin<Box<dyn Future<Output = ()>>>;
@@ -149,7 +127,12 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Streams {
     }
 }
 
-async fn serve_http2(client: &Rc<Client>, watch: Watch, io: Io) {
+async fn serve_http2(conn: Conn) {
+    let Ok((client, stream, held)) = conn.into_parts() else { return };
+    let client = &client;
+    let io = ClientIo::new(stream, held, client);
+    client.entry.set_state(ConnectionState::HalfHead);
+    let watch = Watch::new(client);
     let limits = &client.worker.limits;
     let started = Streams::default();
     let for_service = Rc::clone(client);
@@ -194,8 +177,6 @@ async fn serve_http2(client: &Rc<Client>, watch: Watch, io: Io) {
     .await;
 }
 
-/// Header fields hyper takes when it is not told otherwise.
-const HYPER_MAX_HEADERS: usize = 100;
 /// Flow-control windows: what a client may send ahead of a slow target.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
@@ -213,5 +194,22 @@ fn poll_streams(
             Poll::Ready(Some(())) => {}
             Poll::Ready(None) | Poll::Pending => break,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F>(_: impl Fn(Rc<Worker>, ClientSocket, ConnectionGuard) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_that_waits_holds_little() {
+        let own = [size_of_future(serve), size_of::<Conn>()];
+        let shared = [size_of::<Client>(), size_of::<Entry>()];
+        let all: usize = own.iter().chain(&shared).sum();
+        assert!(all <= 1024, "future and connection {own:?}, client and entry {shared:?}");
     }
 }

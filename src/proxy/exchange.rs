@@ -1,23 +1,22 @@
 //! One request and its answer, from its head to the last byte of the answer or the end of the
 //! tunnel: counted, listed and logged by a guard that lives exactly that long.
 
-use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use http::{Method, StatusCode, Uri};
+use http::{Method, StatusCode};
 
+use super::answer::Failure;
 use super::balance::Seat;
 use super::client_io::IoState;
 use super::counters::CounterShard;
 use super::handle::{Proxy, ProxyPhase};
 use super::headers::ClientFacts;
+use super::pool::CheckoutError;
 use super::table::{Entry, Exchange, lock};
-use super::tunnel::PendingTunnel;
 use super::upstream::Upstream;
-use super::wire::WireState;
 use super::worker::Worker;
 
 /// What the requests of one client connection share.
@@ -26,21 +25,12 @@ pub(super) struct Client {
     pub(super) proxy: Arc<Proxy>,
     pub(super) entry: Arc<Entry>,
     pub(super) facts: ClientFacts,
-    pub(super) io: Rc<IoState>,
-    pub(super) wire: Arc<WireState>,
-    pub(super) http2: Cell<bool>,
-    /// Left by the request that was answered 101, for the connection's task.
-    pub(super) tunnel: RefCell<Option<PendingTunnel>>,
+    pub(super) io: IoState,
 }
 
 impl Client {
     pub(super) fn counters(&self) -> &CounterShard {
         &self.proxy.shards[self.worker.index].counters
-    }
-
-    /// Whether further request bytes are known to be here, read but not handed over by hyper.
-    pub(super) fn has_more(&self) -> bool {
-        self.wire.heads() > self.wire.begun() || self.wire.buffered()
     }
 }
 
@@ -56,13 +46,13 @@ pub(super) struct ExchangeGuard {
     /// The answer is through; else it broke off.
     complete: bool,
     tunnel: bool,
-    /// It asks for an upgrade that is not decided yet, so the client is not read from.
-    gated: bool,
+    /// Another guard has taken its place.
+    moved: bool,
 }
 
 impl ExchangeGuard {
-    pub(super) fn begin(client: &Rc<Client>, method: &Method, uri: &Uri, gated: bool) -> Self {
-        let exchange = Arc::new(Exchange::new(method.clone(), uri.path()));
+    pub(super) fn begin(client: &Rc<Client>, method: Method, path: &str) -> Self {
+        let exchange = Arc::new(Exchange::new(method, path));
         client.entry.begin(Arc::clone(&exchange));
         client.io.in_flight.set(client.io.in_flight.get() + 1);
         client.counters().begun();
@@ -74,7 +64,7 @@ impl ExchangeGuard {
             status: None,
             complete: false,
             tunnel: false,
-            gated,
+            moved: false,
         }
     }
 
@@ -89,20 +79,57 @@ impl ExchangeGuard {
         self.complete = true;
     }
 
-    /// The target declined the upgrade: what the client sends next is a request.
-    pub(super) fn not_upgraded(&mut self) {
-        if std::mem::take(&mut self.gated) {
-            self.client.wire.not_upgraded();
+    /// pmctl answers itself.
+    pub(super) fn failed(&mut self, failure: &Failure) {
+        if matches!(failure, Failure::Unreachable(_) | Failure::Broken(_) | Failure::Late(_)) {
+            self.client.counters().upstream_failed();
+        }
+        self.answered(failure.status());
+    }
+
+    /// What the instance did is held for or against it: it answered, or what was met, and whether
+    /// that was before anything was sent.
+    pub(super) fn judge(&self, met: Result<(), (&Failure, bool)>) {
+        let Some(seat) = &self.seat else { return };
+        match met {
+            Ok(()) => seat.answered(),
+            Err((Failure::NoUpgrade, _)) => seat.unjudged(),
+            Err((_, true)) => seat.unreachable(),
+            Err((Failure::Broken(_) | Failure::Late(_), false)) => seat.broken(),
+            // The client's own doing.
+            Err(_) => seat.unjudged(),
         }
     }
 
-    /// The target accepted the upgrade.
-    pub(super) fn upgraded(&mut self) {
-        self.gated = false;
-        self.tunnel = true;
+    /// The failure that it is to have no connection.
+    pub(super) fn no_connection(&self, upstream: &Upstream, error: &CheckoutError) -> Failure {
+        tracing::debug!(
+            service = %self.client.proxy.name,
+            target = upstream.name().as_str(),
+            error = error as &dyn std::error::Error,
+        );
+        match error {
+            CheckoutError::Connect(error) => Failure::of_connect(error, upstream.name()),
+            CheckoutError::Control => Failure::Control(upstream.name().clone()),
+            CheckoutError::Handshake(_) => Failure::Broken(upstream.name().clone()),
+        }
+    }
+
+    /// The target accepted the upgrade: the tunnel goes on under the guard returned.
+    pub(super) fn move_to_tunnel(&mut self) -> Self {
+        self.moved = true;
         self.exchange.tunnel.store(true, Ordering::Relaxed);
-        self.client.wire.tunnel();
         self.client.counters().tunnel_begun();
+        Self {
+            client: Rc::clone(&self.client),
+            exchange: Arc::clone(&self.exchange),
+            upstream: self.upstream.take(),
+            seat: self.seat.take(),
+            status: self.status,
+            complete: false,
+            tunnel: true,
+            moved: false,
+        }
     }
 
     /// Body bytes that came from the client.
@@ -142,7 +169,9 @@ impl ExchangeGuard {
 
 impl Drop for ExchangeGuard {
     fn drop(&mut self) {
-        self.not_upgraded();
+        if self.moved {
+            return;
+        }
         let client = &self.client;
         client.entry.end(&self.exchange);
         match self.tunnel {
@@ -150,9 +179,6 @@ impl Drop for ExchangeGuard {
             false => client.counters().ended(),
         }
         client.io.in_flight.set(client.io.in_flight.get() - 1);
-        if !client.http2.get() {
-            client.wire.end_request();
-        }
         if client.proxy.phase() == ProxyPhase::Draining
             && !self.exchange.cut.load(Ordering::Acquire)
         {

@@ -1,5 +1,6 @@
 //! Heads of requests and responses on their way through (RFC 9110 section 7.6).
 
+use std::io::Write as _;
 use std::net::IpAddr;
 
 use bytes::Bytes;
@@ -23,28 +24,40 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-/// What is known of a client's connection; made once for it.
+/// What is known of a client's connection; made once for it, and held by every idle one: nothing of
+/// it lies elsewhere.
 #[derive(Clone, Debug)]
 pub struct ClientFacts {
-    /// `X-Forwarded-For` member.
-    peer: HeaderValue,
-    /// How the client speaks to pmctl.
-    scheme: uri::Scheme,
-    /// `X-Forwarded-Proto` member.
-    proto: HeaderValue,
+    /// `X-Forwarded-For` member: the first so many bytes.
+    peer: [u8; LONGEST_ADDRESS],
+    peer_len: u8,
+    is_tls: bool,
 }
+
+/// Bytes of an address as text, at most; its zone is none of it.
+const LONGEST_ADDRESS: usize = 39;
 
 impl ClientFacts {
     /// A client at `peer` that speaks `http`, or `https` if `tls`.
     pub fn new(peer: IpAddr, tls: bool) -> Self {
-        let (scheme, proto) = match tls {
-            true => (uri::Scheme::HTTPS, HeaderValue::from_static("https")),
-            false => (uri::Scheme::HTTP, HeaderValue::from_static("http")),
-        };
-        // Digits, dots and colons: always a valid field value.
-        let peer = HeaderValue::try_from(peer.to_canonical().to_string())
-            .unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self { peer, scheme, proto }
+        let mut text = [0; LONGEST_ADDRESS];
+        let mut rest = &mut text[..];
+        // There is room for every address.
+        let _ = write!(rest, "{}", peer.to_canonical());
+        let left = rest.len();
+        // At most 39.
+        let peer_len = u8::try_from(LONGEST_ADDRESS - left).unwrap_or_default();
+        Self { peer: text, peer_len, is_tls: tls }
+    }
+
+    /// `X-Forwarded-For` member.
+    pub(super) fn peer(&self) -> &[u8] {
+        &self.peer[..usize::from(self.peer_len)]
+    }
+
+    /// How the client speaks to pmctl; the `X-Forwarded-Proto` member.
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.is_tls { "https" } else { "http" }
     }
 }
 
@@ -89,7 +102,7 @@ pub fn to_upstream(
     }
     let shape = RequestShape {
         original_host: original_host(&parts.uri, headers)?,
-        original_scheme: client.scheme.clone(),
+        original_scheme: if client.is_tls { uri::Scheme::HTTPS } else { uri::Scheme::HTTP },
         upgrade: upgrade(parts.version, headers),
         expect_continue: expects_continue(parts.version, headers),
         te_trailers: has_member(headers, &TE, b"trailers"),
@@ -108,8 +121,11 @@ pub fn to_upstream(
     if let Some(host) = &shape.original_host {
         append_member(headers, &X_FORWARDED_HOST, host);
     }
-    append_member(headers, &X_FORWARDED_FOR, &client.peer);
-    append_member(headers, &X_FORWARDED_PROTO, &client.proto);
+    // Digits, dots and colons: always a valid value.
+    if let Ok(peer) = HeaderValue::from_bytes(client.peer()) {
+        append_member(headers, &X_FORWARDED_FOR, &peer);
+    }
+    append_member(headers, &X_FORWARDED_PROTO, &HeaderValue::from_static(client.scheme()));
     append_member(headers, &VIA, upstream.via().value(parts.version));
     if let Some(authorization) = upstream.authorization()
         && !headers.contains_key(AUTHORIZATION)
@@ -198,17 +214,26 @@ pub fn to_client(
     }
     append_member(headers, &VIA, upstream.via().value(parts.version));
     parts.version = Version::HTTP_11;
-    let view = ClientView { scheme: &shape.original_scheme, host: shape.original_host.as_ref() };
+    let view = ClientView {
+        scheme: shape.original_scheme.as_str(),
+        host: shape.original_host.as_ref().map(HeaderValue::as_bytes),
+    };
     for name in [LOCATION, CONTENT_LOCATION] {
-        if let Some(value) = headers.get_mut(name)
-            && let Some(mapped) = location::location(value, upstream.url(), &view)
-        {
-            *value = mapped;
+        if let Entry::Occupied(mut places) = headers.entry(name) {
+            for value in places.iter_mut() {
+                if let Some(mapped) = location::location(value.as_bytes(), upstream.url(), &view)
+                    && let Ok(mapped) = HeaderValue::try_from(mapped)
+                {
+                    *value = mapped;
+                }
+            }
         }
     }
     if let Entry::Occupied(mut cookies) = headers.entry(SET_COOKIE) {
         for value in cookies.iter_mut() {
-            if let Some(mapped) = location::cookie(value, upstream.url()) {
+            if let Some(mapped) = location::cookie(value.as_bytes(), upstream.url())
+                && let Ok(mapped) = HeaderValue::try_from(mapped)
+            {
                 *value = mapped;
             }
         }
@@ -243,12 +268,31 @@ fn one_framing(headers: &mut HeaderMap) -> Option<()> {
 /// authentication, hop-by-hop fields. Digests of the content stay: trailers are made for them.
 pub fn clean_trailers(trailers: &mut HeaderMap) {
     remove_hop_by_hop(trailers);
-    let is_digest = |name: &str| matches!(name, "content-digest" | "content-md5");
-    let is_forbidden = |name: &str| is_kept(name) && !is_digest(name);
     let forbidden: Vec<HeaderName> =
-        trailers.keys().filter(|name| is_forbidden(name.as_str())).cloned().collect();
+        trailers.keys().filter(|name| !may_trail(name.as_str())).cloned().collect();
     for name in forbidden {
         trailers.remove(name);
+    }
+}
+
+/// Whether the field `name`, in small letters, may stand in trailers.
+pub(super) fn may_trail(name: &str) -> bool {
+    !is_hop_by_hop(name.as_bytes())
+        && (!is_kept(name) || matches!(name, "content-digest" | "content-md5"))
+}
+
+/// Whether the field `name` concerns one connection only.
+pub(super) fn is_hop_by_hop(name: &[u8]) -> bool {
+    let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+    match name.len() {
+        2 => is(b"te"),
+        7 => is(b"upgrade"),
+        10 => is(b"connection") || is(b"keep-alive"),
+        16 => is(b"proxy-connection"),
+        17 => is(b"transfer-encoding"),
+        18 => is(b"proxy-authenticate"),
+        19 => is(b"proxy-authorization"),
+        _ => false,
     }
 }
 
@@ -342,15 +386,21 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// Options that name no field, or one that is removed anyway.
-fn is_common_option(option: &[u8]) -> bool {
-    [&b""[..], b"keep-alive", b"close", b"upgrade", b"te"]
-        .iter()
-        .any(|known| option.eq_ignore_ascii_case(known))
+pub(super) fn is_common_option(option: &[u8]) -> bool {
+    let is = |known: &[u8]| option.eq_ignore_ascii_case(known);
+    match option.len() {
+        0 => true,
+        2 => is(b"te"),
+        5 => is(b"close"),
+        7 => is(b"upgrade"),
+        10 => is(b"keep-alive"),
+        _ => false,
+    }
 }
 
 /// Fields that `Connection` must not name and trailers must not have (RFC 9110 sections 7.6.1 and
 /// 6.5.1): a client could take from a request what its target relies on.
-fn is_kept(name: &str) -> bool {
+pub(super) fn is_kept(name: &str) -> bool {
     name.starts_with("x-forwarded-")
         || name.starts_with("content-")
         || name.starts_with("access-control-")

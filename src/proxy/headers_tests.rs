@@ -306,6 +306,7 @@ fn a_response_is_freed_of_its_connection_and_mapped_to_the_client() {
             ("content-length", "0"),
             ("location", "http://up:9/base/x"),
             ("content-location", "/base/y"),
+            ("content-location", "/base/z"),
             ("set-cookie", "a=b; Path=/base"),
             ("set-cookie", "c=d; Domain=up"),
             ("set-cookie", "e=f"),
@@ -319,6 +320,7 @@ fn a_response_is_freed_of_its_connection_and_mapped_to_the_client() {
         listed(&parts.headers, &upstream),
         [
             "content-location: /y",
+            "content-location: /z",
             "location: http://shop:8080/x",
             "server: nginx",
             "set-cookie: a=b; Path=/",

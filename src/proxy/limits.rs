@@ -41,6 +41,9 @@ pub struct Limits {
     /// Client connections of all services together; further ones are answered 503. What keeps
     /// descriptors free for the rest of the process.
     pub max_connections: usize,
+    /// Pipes a worker may have for long bodies, two descriptors each; bodies beyond them are
+    /// copied.
+    pub max_pipes: usize,
     /// Streams one HTTP/2 client connection may have open.
     pub max_streams: u32,
     /// Largest request head, target and fields.
@@ -61,6 +64,7 @@ impl Default for Limits {
             pool_max_idle: 256,
             max_connections_per_service: 10_000,
             max_connections: usize::MAX,
+            max_pipes: 16,
             max_streams: 256,
             wire: WireLimits::default(),
         }

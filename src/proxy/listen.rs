@@ -158,6 +158,8 @@ fn open(address: SocketAddr) -> Result<TcpListener, BindError> {
         claim(&socket)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
+        // Accepted connections have it from here, where the system hands it on.
+        socket.set_tcp_nodelay(true)?;
         socket.listen(BACKLOG)?;
         Ok(socket.into())
     };
@@ -183,6 +185,17 @@ mod tests {
     use super::*;
 
     const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn accepted_connections_send_small_answers_without_delay() {
+        let listener = bind_number(Some(LOOPBACK), 0).unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addrs()[0]).unwrap();
+        listener.sockets[0].set_nonblocking(false).unwrap();
+        let (accepted, _) = listener.sockets[0].accept().unwrap();
+        assert!(accepted.nodelay().unwrap());
+        drop(client);
+    }
 
     #[test]
     fn a_taken_port_is_in_use_and_free_again_when_its_listener_is_dropped() {

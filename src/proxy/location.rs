@@ -3,24 +3,22 @@
 //! A target knows itself by its own authority and base path; the client knows pmctl's, without the
 //! base path. What names anything else than the target stays as it is.
 
-use http::{HeaderValue, uri};
-
 use crate::model::{Scheme, TargetUrl};
 
 /// How the client addressed pmctl.
 pub(super) struct ClientView<'a> {
-    pub(super) scheme: &'a uri::Scheme,
+    /// `http` or `https`.
+    pub(super) scheme: &'a str,
     /// `None`: an HTTP/1.0 client that did not say.
-    pub(super) host: Option<&'a HeaderValue>,
+    pub(super) host: Option<&'a [u8]>,
 }
 
 /// The value of `Location` or `Content-Location` for the client; `None`: as it is.
 pub(super) fn location(
-    value: &HeaderValue,
+    text: &[u8],
     target: &TargetUrl,
     client: &ClientView<'_>,
-) -> Option<HeaderValue> {
-    let text = value.as_bytes();
+) -> Option<Vec<u8>> {
     let (authority_of, rest) = split_authority(text);
     let path = match authority_of {
         // A path from the root. Anything else is relative to the request's own path, which has the
@@ -38,11 +36,11 @@ pub(super) fn location(
     match (authority_of, client.host) {
         (Some((scheme, _)), Some(host)) => {
             if scheme.is_some() {
-                out.extend_from_slice(client.scheme.as_str().as_bytes());
+                out.extend_from_slice(client.scheme.as_bytes());
                 out.push(b':');
             }
             out.extend_from_slice(b"//");
-            out.extend_from_slice(host.as_bytes());
+            out.extend_from_slice(host);
         }
         _ if target.base_path().is_empty() && authority_of.is_none() => return None,
         // A path that begins with two slashes would be read as an authority.
@@ -53,14 +51,14 @@ pub(super) fn location(
         out.push(b'/');
     }
     out.extend_from_slice(path);
-    HeaderValue::from_bytes(&out).ok()
+    Some(out)
 }
 
 /// The value of `Set-Cookie` for the client; `None`: as it is. A `Path` under the base loses the
 /// base; a `Domain` that is the target's host goes, so that the cookie belongs to whatever host the
 /// client asked.
-pub(super) fn cookie(value: &HeaderValue, target: &TargetUrl) -> Option<HeaderValue> {
-    let mut parts = value.as_bytes().split(|b| *b == b';');
+pub(super) fn cookie(value: &[u8], target: &TargetUrl) -> Option<Vec<u8>> {
+    let mut parts = value.split(|b| *b == b';');
     let mut out = parts.next()?.to_vec();
     let mut is_changed = false;
     for attribute in parts {
@@ -89,7 +87,7 @@ pub(super) fn cookie(value: &HeaderValue, target: &TargetUrl) -> Option<HeaderVa
             None => out.extend_from_slice(attribute),
         }
     }
-    is_changed.then(|| HeaderValue::from_bytes(&out).ok()).flatten()
+    is_changed.then_some(out)
 }
 
 /// The scheme, where there is one, and the authority.
@@ -149,11 +147,9 @@ mod tests {
     }
 
     fn mapped(value: &str, url: &str, host: Option<&str>) -> String {
-        let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
-        let host = host.map(|host| HeaderValue::try_from(host).unwrap());
-        let client = ClientView { scheme: &uri::Scheme::HTTP, host: host.as_ref() };
-        let mapped = location(&value, &target(url), &client).unwrap_or(value);
-        String::from_utf8(mapped.as_bytes().to_vec()).unwrap()
+        let client = ClientView { scheme: "http", host: host.map(str::as_bytes) };
+        let mapped = location(value.as_bytes(), &target(url), &client);
+        mapped.map_or(value.to_owned(), |mapped| String::from_utf8(mapped).unwrap())
     }
 
     #[test]
@@ -224,9 +220,8 @@ mod tests {
     #[test]
     fn cookies_of_the_base_become_cookies_of_the_root() {
         let baked = |value: &str, url: &str| {
-            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
-            let cookie = cookie(&value, &target(url)).unwrap_or(value);
-            String::from_utf8(cookie.as_bytes().to_vec()).unwrap()
+            let cookie = cookie(value.as_bytes(), &target(url));
+            cookie.map_or(value.to_owned(), |cookie| String::from_utf8(cookie).unwrap())
         };
         let table = [
             ("a=b; Path=/base", "a=b; Path=/"),

@@ -10,18 +10,20 @@
 //!   answers when these are saturated. Everything of a connection happens on one of them.
 //! - A connection is a guard in the table from `accept` until its socket is closed; whoever counts
 //!   connections counts guards. Its entry is listing, counter and cancel handle at once.
-//! - `engine` is the one seam: an accepted connection goes in, and what is behind it (hyper, for
-//!   now) is nobody else's business.
+//! - `engine` is the one seam: an accepted connection goes in, and what is behind it (the own
+//!   engine `h1`, or hyper for HTTP/2) is nobody else's business.
 //! - No timer for a request: deadlines are numbers that a sweep looks at every 250 ms, and only
 //!   while there are any, so that listeners alone cost no time.
-//! - Bodies pass frame by frame. Nothing here holds more of one than hyper's bounded buffers.
+//! - Bodies pass piece by piece. Nothing here holds more of one than a bounded buffer each way.
 //! - A request whose bytes reached the socket before a drain began is answered whole.
 
 mod accept;
+mod acceptor;
 mod answer;
 mod balance;
 mod body;
 mod client_io;
+mod client_socket;
 mod connect;
 mod counters;
 #[cfg(feature = "debug-hooks")]
@@ -33,6 +35,7 @@ mod exchange;
 mod exclusive;
 mod fault;
 mod forward;
+mod h1;
 mod handle;
 mod headers;
 mod limits;
@@ -50,6 +53,7 @@ mod tunnel;
 mod upstream;
 mod upstream_h1;
 mod upstream_h2;
+mod upstream_raw;
 mod via;
 mod watch;
 mod wire;
@@ -62,6 +66,8 @@ pub use balance::Balancer;
 pub use counters::{LATENCY_BOUNDS, LatencyHistogram};
 pub use drain::DrainReport;
 pub use fault::{Faults, ProxyFault};
+#[cfg(fuzzing)]
+pub use h1::fuzzing;
 pub use handle::{ProxyHandle, ProxyPhase, ProxySpec};
 pub use limits::Limits;
 pub use listen::{BindError, BoundListener, bind};

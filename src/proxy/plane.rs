@@ -9,9 +9,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::client_socket::ClientSocket;
 use super::fault::{Faults, Restarts};
 use super::handle::{Proxy, ProxyHandle, ProxySpec};
 use super::limits::Limits;
@@ -143,9 +143,9 @@ impl WorkerHandle {
     }
 
     /// Hands an accepted connection over.
-    pub(super) fn serve(&self, stream: TcpStream, guard: ConnectionGuard) {
+    pub(super) fn serve(&self, stream: ClientSocket, guard: ConnectionGuard) {
         // A socket that cannot be taken off this runtime is broken, and is closed by that.
-        if let Ok(stream) = stream.into_std() {
+        if let Ok(stream) = stream.into_bare() {
             let _ = self.ask(Job::Serve(stream, guard));
         }
     }

@@ -19,7 +19,7 @@ use hyper::body::Incoming;
 use tokio::net::TcpStream;
 
 use super::body::BodyError;
-use super::connect::{ConnectError, Connected, Protocol, Step, Want, connect};
+use super::connect::{ConnectError, Connected, Protocol, Step, UpstreamIo, Want, connect};
 use super::handle::Proxy;
 use super::limits::Limits;
 use super::plane::Control;
@@ -27,6 +27,7 @@ use super::timer;
 use super::upstream::Upstream;
 use super::upstream_h1::H1Connection;
 use super::upstream_h2::{H2Connection, H2Lease};
+use super::upstream_raw::{RawConnection, RawLease};
 
 /// Counts a connection to a target while it lives.
 pub(super) struct UpstreamGuard {
@@ -47,15 +48,21 @@ impl Drop for UpstreamGuard {
     }
 }
 
-struct Idle {
-    connection: H1Connection,
+struct Idle<C> {
+    connection: C,
     since: u64,
 }
+
+/// Connections that wait for a request, the one used last at the end.
+type Waiting<C> = RefCell<Vec<Idle<C>>>;
 
 /// What is kept for one generation of a target.
 #[derive(Default)]
 pub(super) struct Kept {
-    idle: RefCell<Vec<Idle>>,
+    /// Those that hyper speaks on.
+    idle: Waiting<H1Connection>,
+    /// Those that the own engine speaks on.
+    raw: Waiting<RawConnection>,
     shared: RefCell<Option<H2Connection>>,
     /// The target was seen to speak HTTP/2: requests wait for one connection in the making instead
     /// of each making its own.
@@ -78,6 +85,37 @@ pub(super) enum Lease {
     H1 { connection: Box<H1Connection>, kept: Rc<Kept>, generation: u64, reused: bool },
     /// One stream of it.
     H2(H2Lease),
+}
+
+/// A connection taken by the own engine.
+pub(super) enum Direct {
+    /// All of it.
+    Raw(RawLease),
+    /// One stream of it.
+    H2(H2Lease),
+}
+
+/// A new one.
+enum Made {
+    H1(UpstreamIo, UpstreamGuard),
+    H2(H2Lease),
+}
+
+/// A connection that can wait for its next request.
+trait Reusable {
+    fn is_usable(&mut self) -> bool;
+}
+
+impl Reusable for H1Connection {
+    fn is_usable(&mut self) -> bool {
+        Self::is_usable(self)
+    }
+}
+
+impl Reusable for RawConnection {
+    fn is_usable(&mut self) -> bool {
+        Self::is_usable(self)
+    }
 }
 
 /// Why no connection could be had.
@@ -130,16 +168,8 @@ impl Lease {
             return;
         };
         let proxy = Arc::clone(&connection.guard().proxy);
-        let current = proxy.route.load().has(generation);
-        if kept.over.get() || !current || !connection.is_usable() {
-            return;
-        }
-        let mut idle = kept.idle.borrow_mut();
-        if idle.len() < proxy.limits.pool_max_idle {
-            idle.push(Idle { connection: *connection, since: timer::now_ms() });
-            if idle.len() == 1 {
-                timer::kick().notify_one();
-            }
+        if connection.is_usable() {
+            kept.put(&kept.idle, &proxy, generation, *connection);
         }
     }
 }
@@ -177,22 +207,78 @@ impl Pool {
     ) -> Result<Lease, CheckoutError> {
         let generation = upstream.generation();
         let kept = self.kept(proxy, generation);
-        if !fresh && let Some(lease) = take(&kept, generation, want) {
-            return Ok(lease);
+        if !fresh {
+            if want == Want::Any
+                && let Some(lease) = take_shared(&kept)
+            {
+                return Ok(Lease::H2(lease));
+            }
+            if let Some(connection) = take(&kept.idle) {
+                let connection = Box::new(connection);
+                return Ok(Lease::H1 { connection, kept, generation, reused: true });
+            }
         }
         // The way of every new connection is long and rare; it does not belong into the future
-        // that each client connection holds.
-        Box::pin(self.make(kept, proxy, upstream, want)).await
+        // that each request holds.
+        match Box::pin(self.make(&kept, proxy, upstream, want)).await? {
+            Made::H2(lease) => Ok(Lease::H2(lease)),
+            Made::H1(io, guard) => {
+                let made = H1Connection::new(io, guard).await.map_err(CheckoutError::Handshake)?;
+                Ok(Lease::H1 { connection: Box::new(made), kept, generation, reused: false })
+            }
+        }
+    }
+
+    /// A connection to `upstream` that is here already, the one that was used last. Unless `is_sure`,
+    /// the system is asked whether it is open: what cannot be repeated must not go where nobody is.
+    pub(super) fn take_raw(
+        &self,
+        proxy: &Proxy,
+        upstream: &Upstream,
+        want: Want,
+        is_sure: bool,
+    ) -> Option<Direct> {
+        let generation = upstream.generation();
+        let kept = self.kept(proxy, generation);
+        if want == Want::Any
+            && let Some(lease) = take_shared(&kept)
+        {
+            return Some(Direct::H2(lease));
+        }
+        let connection = loop {
+            let connection = take(&kept.raw)?;
+            if is_sure || connection.is_silent() {
+                break connection;
+            }
+        };
+        Some(Direct::Raw(RawLease::new(connection, &kept, generation, true)))
+    }
+
+    /// A new connection to `upstream`.
+    pub(super) async fn make_raw(
+        &self,
+        proxy: &Arc<Proxy>,
+        upstream: &Upstream,
+        want: Want,
+    ) -> Result<Direct, CheckoutError> {
+        let generation = upstream.generation();
+        let kept = self.kept(proxy, generation);
+        Ok(match self.make(&kept, proxy, upstream, want).await? {
+            Made::H2(lease) => Direct::H2(lease),
+            Made::H1(io, guard) => {
+                let connection = RawConnection { io, guard };
+                Direct::Raw(RawLease::new(connection, &kept, generation, false))
+            }
+        })
     }
 
     async fn make(
         &self,
-        kept: Rc<Kept>,
+        kept: &Kept,
         proxy: &Arc<Proxy>,
         upstream: &Upstream,
         want: Want,
-    ) -> Result<Lease, CheckoutError> {
-        let generation = upstream.generation();
+    ) -> Result<Made, CheckoutError> {
         let shares = want == Want::Any && kept.speaks_h2.get();
         let bound = self.limits.connect_timeout;
         let begun = Instant::now();
@@ -208,8 +294,8 @@ impl Pool {
             },
             false => None,
         };
-        if shares && let Some(lease) = take_shared(&kept) {
-            return Ok(lease);
+        if shares && let Some(lease) = take_shared(kept) {
+            return Ok(Made::H2(lease));
         }
         let guard = UpstreamGuard::new(proxy);
         let Connected { io, protocol, peer } =
@@ -223,27 +309,19 @@ impl Pool {
         tracing::debug!(
             service = %proxy.name, target = upstream.name().as_str(), address = %peer, ?protocol,
         );
-        match protocol {
-            Protocol::H1 => {
-                let connection =
-                    H1Connection::new(io, guard).await.map_err(CheckoutError::Handshake)?;
-                let connection = Box::new(connection);
-                let kept = Rc::clone(&kept);
-                Ok(Lease::H1 { connection, kept, generation, reused: false })
-            }
-            Protocol::H2 => {
-                kept.speaks_h2.set(true);
-                let made = H2Connection::new(io, guard).await.map_err(CheckoutError::Handshake)?;
-                let lease = made.lease();
-                // An older one lives on until its last stream has ended.
-                if !kept.over.get() {
-                    let old = kept.shared.replace(Some(made));
-                    drop(old);
-                    timer::kick().notify_one();
-                }
-                Ok(Lease::H2(lease))
-            }
+        if protocol == Protocol::H1 {
+            return Ok(Made::H1(io, guard));
         }
+        kept.speaks_h2.set(true);
+        let made = H2Connection::new(io, guard).await.map_err(CheckoutError::Handshake)?;
+        let lease = made.lease();
+        // An older one lives on until its last stream has ended.
+        if !kept.over.get() {
+            let old = kept.shared.replace(Some(made));
+            drop(old);
+            timer::kick().notify_one();
+        }
+        Ok(Made::H2(lease))
     }
 
     /// Closes what is kept for `generation` and keeps nothing more for it.
@@ -275,21 +353,8 @@ impl Pool {
     fn sweep_connections(&self) {
         let oldest = timer::now_ms().saturating_sub(timer::millis(self.limits.pool_idle_timeout));
         for kept in self.kept.borrow().values() {
-            let old = {
-                let mut idle = kept.idle.borrow_mut();
-                let count = idle.iter().take_while(|idle| idle.since < oldest).count();
-                idle.drain(..count).collect::<Vec<_>>()
-            };
-            drop(old);
-            // One a beat: a target that closes idle connections is noticed within seconds.
-            let dead = {
-                let mut idle = kept.idle.borrow_mut();
-                match idle.first_mut().is_some_and(|oldest| !oldest.connection.is_usable()) {
-                    true => Some(idle.remove(0)),
-                    false => None,
-                }
-            };
-            drop(dead);
+            sweep(&kept.idle, oldest);
+            sweep(&kept.raw, oldest);
             let unused = kept.shared.borrow().as_ref().is_some_and(|h2| h2.is_unused(oldest));
             if unused {
                 let old = kept.shared.take();
@@ -301,14 +366,54 @@ impl Pool {
 
 impl Kept {
     fn is_empty(&self) -> bool {
-        self.idle.borrow().is_empty() && self.shared.borrow().is_none()
+        self.idle.borrow().is_empty()
+            && self.raw.borrow().is_empty()
+            && self.shared.borrow().is_none()
     }
 
     fn clear(&self) {
-        let idle = self.idle.take();
+        let idle = (self.idle.take(), self.raw.take());
         let shared = self.shared.take();
         drop((idle, shared));
     }
+
+    /// Keeps a connection of the own engine.
+    pub(super) fn put_raw(&self, proxy: &Proxy, generation: u64, connection: RawConnection) {
+        self.put(&self.raw, proxy, generation, connection);
+    }
+
+    /// Keeps `connection` in `waiting`, unless nobody needs it.
+    fn put<C>(&self, waiting: &Waiting<C>, proxy: &Proxy, generation: u64, connection: C) {
+        if self.over.get() || !proxy.route.load().has(generation) {
+            return;
+        }
+        let mut waiting = waiting.borrow_mut();
+        if waiting.len() < proxy.limits.pool_max_idle {
+            waiting.push(Idle { connection, since: timer::now_ms() });
+            if waiting.len() == 1 {
+                timer::kick().notify_one();
+            }
+        }
+    }
+}
+
+/// Closes what was kept since before `oldest`, or is of no use.
+fn sweep<C: Reusable>(waiting: &Waiting<C>, oldest: u64) {
+    let old = {
+        let mut waiting = waiting.borrow_mut();
+        let count = waiting.iter().take_while(|idle| idle.since < oldest).count();
+        waiting.drain(..count).collect::<Vec<_>>()
+    };
+    drop(old);
+    // One a beat: a target that closes idle connections is noticed within seconds.
+    let dead = {
+        let mut waiting = waiting.borrow_mut();
+        match waiting.first_mut().is_some_and(|oldest| !oldest.connection.is_usable()) {
+            true => Some(waiting.remove(0)),
+            false => None,
+        }
+    };
+    drop(dead);
 }
 
 /// Whether the other end of `socket` is `address`, by whichever name it was called.
@@ -324,71 +429,21 @@ pub(super) fn leads_to(socket: &TcpStream, address: SocketAddr) -> bool {
     is_there && peer.port() == address.port()
 }
 
-fn take_shared(kept: &Kept) -> Option<Lease> {
+fn take_shared(kept: &Kept) -> Option<H2Lease> {
     let shared = kept.shared.borrow();
-    shared.as_ref().filter(|h2| h2.is_usable()).map(|h2| Lease::H2(h2.lease()))
+    shared.as_ref().filter(|h2| h2.is_usable()).map(H2Connection::lease)
 }
 
-fn take(kept: &Rc<Kept>, generation: u64, want: Want) -> Option<Lease> {
-    if want == Want::Any
-        && let Some(lease) = take_shared(kept)
-    {
-        return Some(lease);
-    }
+/// The connection of `waiting` that was used last.
+fn take<C: Reusable>(waiting: &Waiting<C>) -> Option<C> {
     loop {
-        let Idle { mut connection, .. } = kept.idle.borrow_mut().pop()?;
+        let Idle { mut connection, .. } = waiting.borrow_mut().pop()?;
         if connection.is_usable() {
-            let connection = Box::new(connection);
-            let kept = Rc::clone(kept);
-            return Some(Lease::H1 { connection, kept, generation, reused: true });
+            return Some(connection);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::model::ServiceId;
-    use crate::proxy::handle::ProxySpec;
-    use crate::proxy::tests::kit::{block_on, upstream};
-
-    /// An address of nobody (RFC 5737), which is not connected to here.
-    const URL: &str = "h2c://192.0.2.1:9";
-
-    fn pool_of(first: &Upstream) -> (Pool, Arc<Proxy>) {
-        let limits = Limits { connect_timeout: Duration::from_millis(50), ..Limits::default() };
-        let limits = Arc::new(limits);
-        let name = "dspapi".parse().unwrap();
-        let spec = ProxySpec { id: ServiceId(1), name, route: first.clone().into() };
-        let proxy = Arc::new(Proxy::new(spec, Arc::clone(&limits), Arc::from([]), None));
-        (Pool::new(limits, None), proxy)
-    }
-
-    #[test]
-    fn nobody_waits_longer_for_the_connection_of_another_than_for_his_own() {
-        let target = upstream("blue", URL);
-        let (pool, proxy) = pool_of(&target);
-        block_on(async {
-            let kept = pool.kept(&proxy, target.generation());
-            kept.speaks_h2.set(true);
-            let _turn = kept.making.lock().await;
-            let refused = pool.checkout(&proxy, &target, Want::Any, false).await.err();
-            let Some(CheckoutError::Connect(ConnectError::Timeout { .. })) = refused else {
-                panic!("{refused:?}");
-            };
-        });
-    }
-
-    #[test]
-    fn nothing_is_kept_any_more_for_a_target_that_was_switched_away() {
-        let (old, new) = (upstream("blue", URL), upstream("green", URL));
-        let (pool, proxy) = pool_of(&old);
-        assert!(!pool.kept(&proxy, old.generation()).over.get());
-        proxy.route.store(Arc::new(new.into()));
-        pool.forget(old.generation());
-        assert!(pool.kept(&proxy, old.generation()).over.get());
-        assert!(pool.kept.borrow().is_empty());
-    }
-}
+#[path = "pool_tests.rs"]
+mod tests;

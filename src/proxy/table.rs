@@ -168,6 +168,11 @@ impl Entry {
     /// What it was told. `waker` is woken when that changes.
     pub(super) fn order(&self, waker: &std::task::Waker) -> Order {
         self.waker.register(waker);
+        self.current_order()
+    }
+
+    /// What it was told, for whoever is woken by another.
+    pub(super) fn current_order(&self) -> Order {
         match self.order.load(Ordering::Acquire) {
             0 => Order::Run,
             1 => Order::Drain,
@@ -201,11 +206,6 @@ impl Entry {
     pub(super) fn begin(&self, exchange: Arc<Exchange>) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         lock(&self.under_way).push(exchange);
-    }
-
-    /// Whether a request under way waits for more of its body.
-    pub(super) fn awaits_client(&self) -> bool {
-        lock(&self.under_way).iter().any(|e| e.awaits_client.load(Ordering::Relaxed))
     }
 
     pub(super) fn end(&self, exchange: &Arc<Exchange>) {

@@ -16,10 +16,11 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::connect::UpstreamIo;
 use super::exchange::ExchangeGuard;
-use super::table::Order;
+use super::pool::UpstreamGuard;
+use super::table::{ConnectionState, Order};
 use super::timer::Deadline;
-use super::upstream_h1::Upgraded;
 
 /// Bytes moved at a time. The buffer is the worker's, so an idle tunnel holds none.
 const SCRATCH: usize = 64 * 1024;
@@ -36,6 +37,14 @@ thread_local! {
 pub(super) struct PendingTunnel {
     pub(super) upstream: Upgraded,
     pub(super) guard: ExchangeGuard,
+}
+
+/// A connection to a target on which HTTP is over.
+pub(super) struct Upgraded {
+    pub(super) io: UpstreamIo,
+    /// Read already, behind the 101.
+    pub(super) early: Bytes,
+    pub(super) guard: UpstreamGuard,
 }
 
 /// One direction.
@@ -166,6 +175,7 @@ fn keep_alive(socket: &TcpStream) {
 pub(super) async fn run(pending: PendingTunnel, mut client: TcpStream, early: &[&[u8]]) {
     let PendingTunnel { upstream, mut guard } = pending;
     let Upgraded { io: mut target, early: target_early, guard: open } = upstream;
+    guard.client.entry.set_state(ConnectionState::Tunnel);
     keep_alive(&client);
     keep_alive(target.get_ref());
     let (mut inward, mut outward) = (Pipe::new(early), Pipe::new(&[&target_early]));

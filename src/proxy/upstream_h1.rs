@@ -1,4 +1,5 @@
-//! One HTTP/1.1 connection to a target, driven by whichever request has it.
+//! One HTTP/1.1 connection to a target for requests of HTTP/2 clients, driven by whichever of them
+//! has it.
 //!
 //! hyper wants its connections on tasks of their own. Here the request that uses one polls it
 //! itself: no wake-up between two tasks for each step of a request, a cancelled request closes its
@@ -54,14 +55,6 @@ pub(super) struct H1Connection {
     received: Rc<Cell<u64>>,
     ended: bool,
     guard: UpstreamGuard,
-}
-
-/// A connection on which HTTP is over.
-pub(super) struct Upgraded {
-    pub(super) io: UpstreamIo,
-    /// Read already, behind the 101.
-    pub(super) early: Bytes,
-    pub(super) guard: UpstreamGuard,
 }
 
 /// Why there is no answer.
@@ -202,19 +195,6 @@ impl H1Connection {
             Some(frame) => Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Hyper))),
             None => Poll::Ready(Some(Err(BodyError::Gone))),
         }
-    }
-
-    /// The bare connection after a 101, with what the target has sent on it already.
-    pub(super) async fn into_upgraded(mut self) -> Option<Upgraded> {
-        poll_fn(|cx| {
-            self.relay.aim(cx.waker());
-            self.relay.unmute();
-            self.poll_connection()
-        })
-        .await;
-        let parts = self.connection?.into_parts();
-        let Counted { io, .. } = parts.io.into_inner();
-        Some(Upgraded { io, early: parts.read_buf, guard: self.guard })
     }
 }
 

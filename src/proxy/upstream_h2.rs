@@ -16,7 +16,7 @@ use super::body::RequestBody;
 use super::connect::UpstreamIo;
 use super::pool::UpstreamGuard;
 use super::timer;
-use super::upstream_h1::Counted;
+use super::upstream_h1::{Counted, SendError};
 
 /// Between two pings of a connection with open streams.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
@@ -126,11 +126,25 @@ impl H2Lease {
         self.reused
     }
 
+    /// What `error`, which came in the place of an answer, means for the request.
+    pub(super) fn send_error(&self, mut error: TrySendError<Request<RequestBody>>) -> SendError {
+        match error.take_message() {
+            Some(request) => SendError::Unsent(Box::new(request)),
+            None => {
+                let error = error.into_error();
+                match self.was_let_go(&error) {
+                    true => SendError::Closed(error),
+                    false => SendError::Broken(error),
+                }
+            }
+        }
+    }
+
     /// Whether `error`, which came in the place of an answer, says that the target refused the stream
     /// (it did nothing with it, RFC 9113 section 8.7) or left with the connection, when that is not
     /// known: only what may be asked twice is asked again. A connection it left is given to no
     /// further request.
-    pub(super) fn was_let_go(&self, error: &hyper::Error) -> bool {
+    fn was_let_go(&self, error: &hyper::Error) -> bool {
         let mut causes = std::iter::successors(error.source(), |error| (*error).source());
         let Some(error) = causes.find_map(|error| error.downcast_ref::<h2::Error>()) else {
             return false;

@@ -64,6 +64,11 @@ impl ViaId {
         received_by(headers, |by| by == self.0.id.as_bytes())
     }
 
+    /// Whether this value of a `Via` field names whoever has this pseudonym.
+    pub(super) fn is_named_in(&self, value: &[u8]) -> bool {
+        names(value, &|by| by == self.0.id.as_bytes())
+    }
+
     /// Whether a message with these fields went through any service of the node with this
     /// pseudonym.
     pub fn is_of_any_service_in(&self, headers: &HeaderMap) -> bool {
@@ -75,12 +80,14 @@ impl ViaId {
 
 /// Whether `is_it` holds of any `received-by` in the `Via` fields.
 fn received_by(headers: &HeaderMap, is_it: impl Fn(&[u8]) -> bool) -> bool {
-    headers.get_all(header::VIA).iter().any(|value| {
-        value.as_bytes().split(|b| *b == b',').any(|member| {
-            let mut words =
-                member.split(|b| matches!(b, b' ' | b'\t')).filter(|word| !word.is_empty());
-            words.nth(1).is_some_and(&is_it)
-        })
+    headers.get_all(header::VIA).iter().any(|value| names(value.as_bytes(), &is_it))
+}
+
+/// Whether `is_it` holds of any `received-by` in one value.
+fn names(value: &[u8], is_it: &impl Fn(&[u8]) -> bool) -> bool {
+    value.split(|b| *b == b',').any(|member| {
+        let mut words = member.split(|b| matches!(b, b' ' | b'\t')).filter(|word| !word.is_empty());
+        words.nth(1).is_some_and(is_it)
     })
 }
 

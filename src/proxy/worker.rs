@@ -9,12 +9,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::spawn_local;
 
+use super::client_socket::ClientSocket;
 use super::drain::EndGuard;
 use super::limits::Limits;
 use super::plane::{Control, Job, WorkerHandle};
@@ -103,10 +103,8 @@ pub(super) async fn run(worker: Worker, jobs: &mut UnboundedReceiver<Job>) {
                 });
             }
             Some(Job::Serve(stream, guard)) => {
-                // A socket that cannot be watched here is broken, and is closed by that.
-                if let Ok(stream) = TcpStream::from_std(stream) {
-                    spawn_local(engine::serve(Rc::clone(&worker), stream, guard));
-                }
+                let stream = ClientSocket::bare(stream);
+                spawn_local(engine::serve(Rc::clone(&worker), stream, guard));
             }
             Some(Job::Answer(question)) => question.answer(),
             Some(Job::Forget(generation)) => worker.pool.forget(generation),

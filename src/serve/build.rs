@@ -243,15 +243,19 @@ struct Descriptors {
     listeners: usize,
     /// Client connections at most, each with one to its target.
     connections: usize,
+    /// Pipes for long bodies at most, each of two.
+    pipes: usize,
 }
 
 impl Descriptors {
     fn share(total: Option<u64>) -> Self {
         let Some(all) = total else {
-            return Self { total, listeners: usize::MAX, connections: usize::MAX };
+            let most = usize::MAX;
+            return Self { total, listeners: most, connections: most, pipes: most };
         };
         let usable = usize::try_from(all - DESCRIPTOR_RESERVE.min(all / 4)).unwrap_or(usize::MAX);
-        Self { total, listeners: usable / 2, connections: usable / 4 }
+        let pipes = usable / 64;
+        Self { total, listeners: usable / 2, connections: usable / 4 - pipes, pipes }
     }
 }
 
@@ -342,7 +346,7 @@ fn start_plane(
 ) -> Result<Plane, Fault> {
     let plane = PlaneSettings {
         workers: settings.serve.workers,
-        limits: limits(&settings.serve.limits, descriptors),
+        limits: limits(&settings.serve.limits, descriptors, settings.serve.workers),
         faults: Some(faults),
         control: Some(control),
     };
@@ -350,7 +354,8 @@ fn start_plane(
         .map_err(|error| Fault::caused(FaultKind::Internal, text::serve::plane_failed(), &error))
 }
 
-fn limits(configured: &LimitSettings, descriptors: &Descriptors) -> Limits {
+fn limits(configured: &LimitSettings, descriptors: &Descriptors, workers: usize) -> Limits {
+    let default = Limits::default();
     Limits {
         header_timeout: configured.header_timeout,
         connect_timeout: configured.connect_timeout,
@@ -358,12 +363,13 @@ fn limits(configured: &LimitSettings, descriptors: &Descriptors) -> Limits {
         idle_timeout: configured.idle_timeout,
         max_connections_per_service: configured.max_connections,
         max_connections: descriptors.connections,
+        max_pipes: default.max_pipes.min(descriptors.pipes / workers.max(1)),
         wire: WireLimits {
             // Its upper bound is a mebibyte.
             max_head_bytes: u32::try_from(configured.max_head_bytes).unwrap_or(u32::MAX),
             ..WireLimits::default()
         },
-        ..Limits::default()
+        ..default
     }
 }
 
@@ -375,7 +381,7 @@ mod tests {
     fn listeners_and_connections_never_take_the_reserve() {
         for total in [0, 64, 300, 1_024, 1_048_576] {
             let share = Descriptors::share(Some(total));
-            let taken = (share.listeners + 2 * share.connections) as u64;
+            let taken = (share.listeners + 2 * (share.connections + share.pipes)) as u64;
             let reserve = DESCRIPTOR_RESERVE.min(total / 4);
             assert!(taken + reserve <= total, "{total}: {share:?}");
         }

@@ -226,7 +226,7 @@ fn streams_over_the_bound_are_cut_and_each_is_listed() {
     });
 }
 
-fn frame(kind: u8, flags: u8, stream: [u8; 4], payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(kind: u8, flags: u8, stream: [u8; 4], payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(payload.len()).unwrap();
     [&[0, 0, length, kind, flags][..], &stream, payload].concat()
 }
@@ -307,4 +307,46 @@ fn a_request_that_its_target_let_go_unprocessed_is_asked_once_more() {
         assert_eq!(client.get("/2").status(), 200, "asked again");
         assert_eq!(bench.handle.counters().upstream_failures, 0);
     }
+}
+
+#[test]
+fn a_connection_of_http1_goes_from_one_protocol_to_the_other_between_two_requests() {
+    run(async {
+        let (addr, _) = h2c_origin(|request| async move {
+            let collected = request.into_body().collect().await.unwrap();
+            let came = collected.trailers().and_then(|t| t.get("x-in")).cloned();
+            let mut trailers = HeaderMap::new();
+            trailers.insert("x-out", came.unwrap_or(HeaderValue::from_static("none")));
+            let frames = [
+                Ok(Frame::data(collected.to_bytes())),
+                Ok::<_, Infallible>(Frame::trailers(trailers)),
+            ];
+            Response::new(StreamBody::new(tokio_stream::iter(frames)).boxed())
+        })
+        .await;
+        let origin = Origin::serving(|request| ok(&request.body));
+        let bench = Bench::with(&origin.url(), Limits::default(), 1);
+        let (at, handle, old) = (bench.addr, bench.handle.clone(), origin.url());
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut client = super::kit::Wire::connect(at);
+            for turn in 0..4 {
+                let url = if turn % 2 == 0 { &format!("h2c://{addr}") } else { &old };
+                handle.switch(super::kit::route("next", url));
+                let chunked = client.ask(
+                    "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n\
+                     3\r\nabc\r\n2\r\nde\r\n0\r\nX-In: 7\r\n\r\n",
+                );
+                assert_eq!(chunked.text(), "abcde");
+                let trailers = if turn % 2 == 0 { "x-out: 7\r\n" } else { "" };
+                assert_eq!(chunked.trailers, trailers);
+                client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nin ").unwrap();
+                client.send("pieces").unwrap();
+                assert_eq!(client.message().unwrap().text(), "in pieces");
+                client.send("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+                assert!(client.head().unwrap().starts_with("HTTP/1.1 200 OK"));
+            }
+            assert_eq!(handle.counters().bytes_in, 4 * (5 + 9));
+        });
+        asked.await.unwrap();
+    });
 }

@@ -253,10 +253,25 @@ impl Bench {
         workers: usize,
     ) -> Self {
         let control = control.map(|address| Control { address, refused: Arc::new(|_, _| {}) });
+        Self::make("dspapi", control, url, limits, workers)
+    }
+
+    /// With a service of that name.
+    pub(super) fn named(service: &str, url: &str) -> Self {
+        Self::make(service, None, url, quick(), 1)
+    }
+
+    fn make(
+        service: &str,
+        control: Option<Control>,
+        url: &str,
+        limits: Limits,
+        workers: usize,
+    ) -> Self {
         let plane = Plane::start(PlaneSettings { workers, limits, faults: None, control }).unwrap();
         let listener = bind_number(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0).unwrap();
         let addr = listener.local_addrs()[0];
-        let name: ServiceName = "dspapi".parse().unwrap();
+        let name: ServiceName = service.parse().unwrap();
         let spec = ProxySpec { id: ServiceId(1), name, route: route("blue", url) };
         let handle = plane.spawn(spec, listener);
         Self { plane, handle, addr }

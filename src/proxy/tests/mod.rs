@@ -1,11 +1,16 @@
 //! Proxies on loopback, whole: real sockets, real targets, one sentence each.
 
+mod attacks;
+pub(super) mod differential;
 mod drain;
 mod expect;
 mod forwarding;
 mod http2;
 pub(super) mod kit;
 mod limits;
+mod messages;
+mod record;
+mod smuggling;
 mod spreading;
 mod tunnels;
 

@@ -1,10 +1,12 @@
 //! Where a chunked body ends (RFC 9112 section 7.1), byte by byte.
 
+use std::ops::Range;
+
 use super::head::{is_control, is_token};
 
 /// Bytes of extension behind one chunk size.
 const MAX_EXTENSION: u32 = 256;
-/// Bytes of extensions in a whole body; hyper draws the line at the same height.
+/// Bytes of extensions in a whole body.
 const MAX_EXTENSIONS: u32 = 16 * 1024;
 /// Bytes of trailers, line ends included.
 const MAX_TRAILERS: u32 = 16 * 1024;
@@ -30,9 +32,11 @@ enum At {
 
 /// How far a piece of a body was good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(in crate::proxy) enum Progress {
     /// All of it, and the body goes on.
     More,
+    /// The last chunk began after so many bytes: what follows are trailers.
+    Last(usize),
     /// The body ended after so many bytes.
     Done(usize),
     /// The byte after so many is wrong.
@@ -41,7 +45,7 @@ pub(super) enum Progress {
 
 /// Follows one chunked body.
 #[derive(Debug)]
-pub(super) struct Chunks {
+pub(in crate::proxy) struct Chunks {
     at: At,
     digits: u8,
     /// Of the current chunk: while in its digits what they say, then what is left of it.
@@ -52,12 +56,17 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    pub(super) fn new() -> Self {
+    pub(in crate::proxy) fn new() -> Self {
         Self { at: At::Size, digits: 0, size: 0, extension: 0, extensions: 0, trailers: 0 }
     }
 
-    /// Takes the next piece of the body, of any length.
-    pub(super) fn scan(&mut self, bytes: &[u8]) -> Progress {
+    /// Takes the next piece of the body, of any length; `data` hears of the places in it at which
+    /// the content stands, without the framing. To be called again behind [`Progress::Last`].
+    pub(in crate::proxy) fn scan(
+        &mut self,
+        bytes: &[u8],
+        mut data: impl FnMut(Range<usize>),
+    ) -> Progress {
         let mut next = 0;
         while let Some(&byte) = bytes.get(next) {
             if self.at == At::Data {
@@ -65,7 +74,9 @@ impl Chunks {
                 let taken = here.min(self.size);
                 self.size -= taken;
                 // `taken` is at most what is here.
-                next += usize::try_from(taken).unwrap_or_default();
+                let taken = usize::try_from(taken).unwrap_or_default();
+                data(next..next + taken);
+                next += taken;
                 if self.size == 0 {
                     self.at = At::DataCr;
                 }
@@ -78,11 +89,15 @@ impl Chunks {
                     Progress::Broken(next)
                 };
             }
+            let before = self.at;
             match self.step(byte) {
                 Some(at) => self.at = at,
                 None => return Progress::Broken(next),
             }
             next += 1;
+            if before == At::SizeLf && self.at == At::Line {
+                return Progress::Last(next);
+            }
         }
         Progress::More
     }
@@ -140,15 +155,27 @@ mod tests {
     /// The verdict on `body` followed by the start of another request, at once and byte by byte.
     fn verdict(body: &[u8]) -> Progress {
         let stream = [body, b"GET /"].concat();
-        let whole = Chunks::new().scan(&stream);
-        let mut chunks = Chunks::new();
+        let (mut chunks, mut content) = (Chunks::new(), Vec::new());
+        let mut passed = 0;
+        let whole = loop {
+            let rest = &stream[passed..];
+            match chunks.scan(rest, |range| content.extend_from_slice(&rest[range])) {
+                Progress::Last(n) => passed += n,
+                Progress::Done(n) => break Progress::Done(passed + n),
+                Progress::Broken(n) => break Progress::Broken(passed + n),
+                Progress::More => break Progress::More,
+            }
+        };
+        let (mut chunks, mut alike) = (Chunks::new(), Vec::<u8>::new());
         for (at, byte) in stream.iter().enumerate() {
-            let bytewise = match chunks.scan(&[*byte]) {
-                Progress::More => continue,
-                Progress::Done(n) => Progress::Done(at + n),
-                Progress::Broken(n) => Progress::Broken(at + n),
-            };
+            let bytewise =
+                match chunks.scan(&[*byte], |range| alike.extend(&stream[at..at + range.len()])) {
+                    Progress::More | Progress::Last(_) => continue,
+                    Progress::Done(n) => Progress::Done(at + n),
+                    Progress::Broken(n) => Progress::Broken(at + n),
+                };
             assert_eq!(bytewise, whole, "{}", stream.escape_ascii());
+            assert_eq!(alike, content, "{}", stream.escape_ascii());
             return whole;
         }
         assert_eq!(whole, Progress::More);

@@ -1,7 +1,25 @@
 //! Where a request head ends, and whether it may be passed on (RFC 9112 sections 2 to 6).
 
-use super::io::WireLimits;
+use memchr::memchr;
+
 use crate::proxy::answer::Refusal;
+
+/// Bounds of a request head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WireLimits {
+    /// Bytes of a whole head, its empty line included.
+    pub max_head_bytes: u32,
+    /// Header fields.
+    pub max_headers: u32,
+    /// Bytes of the request target.
+    pub max_target_bytes: u32,
+}
+
+impl Default for WireLimits {
+    fn default() -> Self {
+        Self { max_head_bytes: 64 * 1024, max_headers: 100, max_target_bytes: 16 * 1024 }
+    }
+}
 
 /// Room in the request line beside the target: a method, two spaces, the version.
 const AROUND_TARGET: usize = 64;
@@ -26,18 +44,18 @@ const TOKEN: [bool; 256] = {
 };
 
 /// Whether `byte` may stand in a token.
-pub(super) fn is_token(byte: u8) -> bool {
+pub(in crate::proxy) fn is_token(byte: u8) -> bool {
     TOKEN[usize::from(byte)]
 }
 
 /// Whether `byte` is a control character that no field may contain; a tab is none of them.
-pub(super) fn is_control(byte: u8) -> bool {
+pub(in crate::proxy) fn is_control(byte: u8) -> bool {
     (byte < b' ' && byte != b'\t') || byte == 0x7f
 }
 
 /// What follows a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Body {
+pub(in crate::proxy) enum Body {
     /// So many bytes, possibly none.
     Length(u64),
     /// Chunks until one is empty.
@@ -46,12 +64,12 @@ pub(super) enum Body {
 
 /// A complete and valid head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub(in crate::proxy) struct Head {
     /// Bytes, the empty line included.
-    pub(super) len: usize,
-    pub(super) body: Body,
+    pub(in crate::proxy) len: usize,
+    pub(in crate::proxy) body: Body,
     /// It asks to leave HTTP: what follows its body may be anything.
-    pub(super) upgrades: bool,
+    pub(in crate::proxy) upgrades: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,7 +84,7 @@ enum Method {
 /// Reads one head. Lines are judged as soon as they are complete and in their order, so the
 /// verdict is the same however the bytes arrive.
 #[derive(Debug, Default)]
-pub(super) struct HeadScan {
+pub(in crate::proxy) struct HeadScan {
     /// Where the first line that was not judged yet begins.
     line: usize,
     /// Up to where a line end was looked for.
@@ -86,7 +104,7 @@ pub(super) struct HeadScan {
 impl HeadScan {
     /// Reads on. `bytes` begins where the head begins and contains all that the last call saw.
     /// `None`: the head is not complete.
-    pub(super) fn scan(
+    pub(in crate::proxy) fn scan(
         &mut self,
         bytes: &[u8],
         limits: &WireLimits,
@@ -100,7 +118,7 @@ impl HeadScan {
                 // TLS on this port, or no HTTP at all: no use to wait for a line end.
                 return Err(Refusal::RequestLine);
             }
-            let found = bytes[self.searched..].iter().position(|b| *b == b'\n');
+            let found = memchr(b'\n', &bytes[self.searched..]);
             let end = found.map_or(bytes.len(), |at| self.searched + at);
             self.bound(end, limits)?;
             self.searched = end;
@@ -124,12 +142,12 @@ impl HeadScan {
     }
 
     /// Whether there is anything of a request in `bytes`, which begin where the head begins.
-    pub(super) fn has_begun(&self, bytes: &[u8]) -> bool {
+    pub(in crate::proxy) fn has_begun(&self, bytes: &[u8]) -> bool {
         self.begun || bytes.iter().any(|b| !matches!(b, b'\r' | b'\n'))
     }
 
     /// Whether the request line said HEAD.
-    pub(super) fn is_head(&self) -> bool {
+    pub(in crate::proxy) fn is_head(&self) -> bool {
         self.method == Method::Head
     }
 
@@ -191,7 +209,7 @@ impl HeadScan {
         if matches!(line.first(), Some(b' ' | b'\t')) {
             return Err(Refusal::Folding);
         }
-        let Some(colon) = line.iter().position(|b| *b == b':') else {
+        let Some(colon) = memchr(b':', line) else {
             return Err(Refusal::FieldName);
         };
         let (name, value) = (&line[..colon], &line[colon + 1..]);
@@ -245,7 +263,7 @@ impl HeadScan {
             .and_then(|text| text.parse::<u64>().ok())
             .filter(|length| i64::try_from(*length).is_ok())
             .ok_or(Refusal::Length)?;
-        // The same length said twice is no contradiction; hyper keeps one of them.
+        // The same length said twice is no contradiction; it is passed on once.
         if self.length.is_some_and(|other| other != length) {
             return Err(Refusal::Length);
         }
@@ -287,7 +305,7 @@ impl HeadScan {
 }
 
 /// `value` without the optional white space around it.
-fn trim(value: &[u8]) -> &[u8] {
+pub(in crate::proxy) fn trim(value: &[u8]) -> &[u8] {
     let is_space = |b: &u8| matches!(b, b' ' | b'\t');
     let start = value.iter().position(|b| !is_space(b)).unwrap_or(value.len());
     let end = value.iter().rposition(|b| !is_space(b)).map_or(start, |last| last + 1);
