@@ -30,6 +30,8 @@ struct Bed {
     script: Arc<Mutex<Vec<Vec<u8>>>>,
     /// Connections to the target.
     accepted: Arc<AtomicUsize>,
+    /// Those of this conversation.
+    open: Arc<Mutex<Vec<TcpStream>>>,
     /// What each of them was sent, once it is over; and how many are over.
     heard: Mutex<(Receiver<Vec<u8>>, usize)>,
     _held: (Plane, ProxyHandle),
@@ -41,9 +43,12 @@ static BED: LazyLock<Bed> = LazyLock::new(|| {
     let script = Arc::<Mutex<Vec<Vec<u8>>>>::default();
     let (told, heard) = channel();
     let accepted = Arc::<AtomicUsize>::default();
-    let (answers, count) = (Arc::clone(&script), Arc::clone(&accepted));
+    let open = Arc::<Mutex<Vec<TcpStream>>>::default();
+    let (answers, count, kept) = (Arc::clone(&script), Arc::clone(&accepted), Arc::clone(&open));
     thread::spawn(move || {
         for stream in target.incoming().flatten() {
+            let twin = stream.try_clone().expect("a descriptor");
+            kept.lock().expect("connections").push(twin);
             count.fetch_add(1, Ordering::SeqCst);
             let (answers, told) = (Arc::clone(&answers), told.clone());
             thread::spawn(move || recite(stream, &answers, &told));
@@ -57,7 +62,7 @@ static BED: LazyLock<Bed> = LazyLock::new(|| {
         body_idle_timeout: short,
         half_close_timeout: short,
         linger_timeout: short,
-        pool_max_idle: 0,
+        pool_max_idle: 4,
         ..Limits::default()
     };
     let settings = PlaneSettings { workers: 1, limits, ..PlaneSettings::default() };
@@ -72,7 +77,7 @@ static BED: LazyLock<Bed> = LazyLock::new(|| {
         route: route.expect("a route"),
     };
     let handle = plane.spawn(spec, listener);
-    Bed { proxy, script, accepted, heard: Mutex::new((heard, 0)), _held: (plane, handle) }
+    Bed { proxy, script, accepted, open, heard: Mutex::new((heard, 0)), _held: (plane, handle) }
 });
 
 fn free() -> Option<(pmctl::proxy::BoundListener, SocketAddr)> {
@@ -131,6 +136,9 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     fuzzing::answers_at_client(&sent, &came);
     let mut heard = bed.heard.lock().expect("what was heard");
     while heard.1 < bed.accepted.load(Ordering::SeqCst) {
+        for target in bed.open.lock().expect("connections").drain(..) {
+            let _ = target.shutdown(Shutdown::Both);
+        }
         let sent = heard.0.recv_timeout(PATIENCE).expect("the connection to the target ends");
         heard.1 += 1;
         fuzzing::requests_at_target(&sent);

@@ -132,8 +132,11 @@ fn parts(head: &[u8], shape: &Shape) -> Result<request::Parts, Refusal> {
     let mut request = HttpRequest::new(());
     *request.method_mut() = shape.method.clone();
     *request.version_mut() = if shape.is_http10 { Version::HTTP_10 } else { Version::HTTP_11 };
-    let target =
-        String::from_utf8(shape.target(head).to_vec()).map_err(|_| Refusal::RequestLine)?;
+    let target = match shape.path_and_query(head) {
+        b"*" => b"*",
+        _ => shape.target(head),
+    };
+    let target = String::from_utf8(target.to_vec()).map_err(|_| Refusal::RequestLine)?;
     *request.uri_mut() = http::Uri::try_from(target).map_err(refused)?;
     for (name, value) in shape.fields(head) {
         let name = HeaderName::from_bytes(name).map_err(|_| Refusal::FieldName)?;

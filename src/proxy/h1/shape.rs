@@ -164,10 +164,14 @@ impl Shape {
     }
 
     /// Path and query, as written; empty, or a query alone, where the target is an authority and
-    /// nothing but that.
+    /// nothing but that. `OPTIONS` of an authority alone means the server as a whole (RFC 9112 section
+    /// 3.2.4).
     pub(super) fn path_and_query<'a>(&self, head: &'a [u8]) -> &'a [u8] {
         let target = &head[self.target_at.clone()];
-        &target[authority(target).map_or(0, |at| at.end)..]
+        match &target[authority(target).map_or(0, |at| at.end)..] {
+            b"" if self.method == Method::OPTIONS => b"*",
+            path => path,
+        }
     }
 
     /// The path alone, for listings.

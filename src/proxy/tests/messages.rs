@@ -376,3 +376,17 @@ fn a_request_arrives_with_the_fields_of_its_client_as_they_were_written() {
         )
     );
 }
+
+#[test]
+fn options_of_an_authority_alone_asks_for_the_server_as_a_whole() {
+    let origin = Origin::serving(|request| ok(request.start().as_bytes()));
+    let bench = Bench::new(&format!("{}/base", origin.url()));
+    for (target, sent) in
+        [("http://shop.example", "*"), ("*", "*"), ("http://shop.example/", "/base/")]
+    {
+        let seen = bench.client().ask(format!(
+            "OPTIONS {target} HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n"
+        ));
+        assert_eq!(seen.text(), format!("OPTIONS {sent} HTTP/1.1"), "{target}");
+    }
+}

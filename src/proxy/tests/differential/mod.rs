@@ -18,6 +18,7 @@
 //! - Reason phrases pass; hyper writes its own.
 //! - What an answer without a body (to HEAD, 204, 304) says of a length passes where it may; hyper leaves
 //!   some of that out.
+//! - `OPTIONS` of an authority without a path asks the target for `*`; hyper asks it for `/`.
 //! - Half a head that the client leaves behind is answered by the end of the connection; hyper answers 400
 //!   where it has seen enough.
 //! - A client's `close` ends the connection wherever it stands; hyper goes on where `keep-alive` stands
@@ -62,6 +63,7 @@ fn method(request: &Message) -> &str {
 /// A request without what may differ.
 fn plain(request: &Message) -> Message {
     let mut plain = Message { trailers: Fields::new(), ..request.clone() };
+    plain.start = plain.start.replace("OPTIONS / ", "OPTIONS * ");
     if let Some(via) = plain.fields.get_mut("via") {
         // The pseudonyms are made by chance.
         let same = |member: &str| match member.split_once(" pmctl-") {
