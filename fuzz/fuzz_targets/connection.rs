@@ -8,6 +8,7 @@
 //! requests, and what the client was sent are valid answers, one for a request.
 #![no_main]
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,13 +26,16 @@ const END: u8 = 0xFE;
 /// Longer than every bound of the proxy together.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Connections to the target, by their numbers.
+type Connections = HashMap<usize, TcpStream>;
+
 struct Bed {
     proxy: SocketAddr,
     script: Arc<Mutex<Vec<Vec<u8>>>>,
     /// Connections to the target.
     accepted: Arc<AtomicUsize>,
     /// Those of this conversation.
-    open: Arc<Mutex<Vec<TcpStream>>>,
+    open: Arc<Mutex<Connections>>,
     /// What each of them was sent, once it is over; and how many are over.
     heard: Mutex<(Receiver<Vec<u8>>, usize)>,
     _held: (Plane, ProxyHandle),
@@ -43,15 +47,21 @@ static BED: LazyLock<Bed> = LazyLock::new(|| {
     let script = Arc::<Mutex<Vec<Vec<u8>>>>::default();
     let (told, heard) = channel();
     let accepted = Arc::<AtomicUsize>::default();
-    let open = Arc::<Mutex<Vec<TcpStream>>>::default();
+    let open = Arc::<Mutex<Connections>>::default();
     let (answers, count, kept) = (Arc::clone(&script), Arc::clone(&accepted), Arc::clone(&open));
     thread::spawn(move || {
-        for stream in target.incoming().flatten() {
+        for (number, stream) in target.incoming().flatten().enumerate() {
             let twin = stream.try_clone().expect("a descriptor");
-            kept.lock().expect("connections").push(twin);
+            kept.lock().expect("connections").insert(number, twin);
             count.fetch_add(1, Ordering::SeqCst);
-            let (answers, told) = (Arc::clone(&answers), told.clone());
-            thread::spawn(move || recite(stream, &answers, &told));
+            let (answers, told, kept) = (Arc::clone(&answers), told.clone(), Arc::clone(&kept));
+            thread::spawn(move || {
+                let heard = recite(&stream, &answers);
+                // With both the connection is closed.
+                kept.lock().expect("connections").remove(&number);
+                drop(stream);
+                let _ = told.send(heard);
+            });
         }
     });
     let short = Duration::from_millis(20);
@@ -86,7 +96,8 @@ fn free() -> Option<(pmctl::proxy::BoundListener, SocketAddr)> {
     Some((bind(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port).ok()?, address))
 }
 
-fn recite(mut stream: TcpStream, answers: &Mutex<Vec<Vec<u8>>>, told: &Sender<Vec<u8>>) {
+/// Says what the script says; what was heard meanwhile.
+fn recite(mut stream: &TcpStream, answers: &Mutex<Vec<Vec<u8>>>) -> Vec<u8> {
     let pieces = answers.lock().expect("a script").clone();
     let (mut pieces, mut heard, mut buffer) = (pieces.into_iter(), Vec::new(), vec![0; 64 * 1024]);
     let _ = stream.set_read_timeout(Some(PATIENCE));
@@ -97,8 +108,7 @@ fn recite(mut stream: TcpStream, answers: &Mutex<Vec<Vec<u8>>>, told: &Sender<Ve
             _ => break,
         }
     }
-    drop(stream);
-    let _ = told.send(heard);
+    heard
 }
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
@@ -136,7 +146,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     fuzzing::answers_at_client(&sent, &came);
     let mut heard = bed.heard.lock().expect("what was heard");
     while heard.1 < bed.accepted.load(Ordering::SeqCst) {
-        for target in bed.open.lock().expect("connections").drain(..) {
+        for target in bed.open.lock().expect("connections").values() {
             let _ = target.shutdown(Shutdown::Both);
         }
         let sent = heard.0.recv_timeout(PATIENCE).expect("the connection to the target ends");

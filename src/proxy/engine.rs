@@ -26,7 +26,7 @@ use super::exchange::Client;
 use super::forward;
 use super::h1::{self, Conn, Spoken};
 use super::headers::ClientFacts;
-use super::table::{ConnectionGuard, ConnectionState, Entry, Order};
+use super::table::{ConnectionGuard, ConnectionState, Order};
 use super::tunnel::{self, PendingTunnel};
 use super::watch::{Verdict, Watch};
 use super::worker::Worker;
@@ -47,16 +47,17 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: ClientSocket, guard: Conne
         facts: ClientFacts::new(guard.entry.peer.ip(), false),
         io: IoState::default(),
     });
+    let told = Rc::clone(&client);
     #[cfg(test)]
     if super::tests::differential::oracle::is_asked(&client.proxy.name) {
         let conversation =
             pin!(Box::pin(super::tests::differential::oracle::serve(client, stream)));
-        return unless_cut(&guard.entry, conversation).await;
+        return unless_cut(&told, conversation).await;
     }
     {
         // A future that is handed over lies in the one that it is handed to a second time.
         let conversation = pin!(converse(Box::new(Conn::new(client, stream))));
-        unless_cut(&guard.entry, conversation).await;
+        unless_cut(&told, conversation).await;
     }
     drop(ended);
 }
@@ -75,7 +76,9 @@ impl Drop for Ended {
 }
 
 /// Runs `work` until it ends or the connection is told to be cut.
-async fn unless_cut(entry: &Entry, mut work: Pin<&mut impl Future<Output = ()>>) {
+/// Told to drain, it learns that before a turn, not in the middle of one.
+async fn unless_cut(client: &Client, mut work: Pin<&mut impl Future<Output = ()>>) {
+    let entry = &client.entry;
     let mut is_heard = false;
     poll_fn(|cx| {
         // A task is woken by one waker all its life. It is left in the entry once, and again as soon
@@ -89,9 +92,11 @@ async fn unless_cut(entry: &Entry, mut work: Pin<&mut impl Future<Output = ()>>)
             Order::Drain | Order::Cut => entry.order(cx.waker()),
         };
         match order {
-            Order::Cut => Poll::Ready(()),
-            Order::Run | Order::Drain => work.as_mut().poll(cx),
+            Order::Cut => return Poll::Ready(()),
+            Order::Drain => client.io.closing.set(true),
+            Order::Run => {}
         }
+        work.as_mut().poll(cx)
     })
     .await;
 }
@@ -200,6 +205,7 @@ fn poll_streams(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::table::Entry;
 
     fn size_of_future<F>(_: impl Fn(Rc<Worker>, ClientSocket, ConnectionGuard) -> F) -> usize {
         size_of::<F>()

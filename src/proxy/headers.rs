@@ -105,7 +105,7 @@ pub fn to_upstream(
         original_scheme: if client.is_tls { uri::Scheme::HTTPS } else { uri::Scheme::HTTP },
         upgrade: upgrade(parts.version, headers),
         expect_continue: expects_continue(parts.version, headers),
-        te_trailers: has_member(headers, &TE, b"trailers"),
+        te_trailers: is_member(headers, &TE, b"trailers"),
         chunked: headers.contains_key(TRANSFER_ENCODING),
     };
     parts.uri = joined(&parts.uri, upstream.url().base_path())?;
@@ -208,6 +208,10 @@ pub fn to_client(
     };
     one_framing(headers).ok_or_else(|| Failure::Broken(upstream.name().clone()))?;
     remove_hop_by_hop(headers);
+    if parts.status == StatusCode::NO_CONTENT {
+        // It has none (RFC 9110 section 8.6), and who believes it waits for a body.
+        headers.remove(CONTENT_LENGTH);
+    }
     if let Some(upgrade) = upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, upgrade);
@@ -311,12 +315,12 @@ fn original_host(uri: &Uri, headers: &HeaderMap) -> Result<Option<HeaderValue>, 
 }
 
 fn upgrade(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
-    if version != Version::HTTP_11 || !has_member(headers, &CONNECTION, b"upgrade") {
+    if version != Version::HTTP_11 || !is_member(headers, &CONNECTION, b"upgrade") {
         return None;
     }
     let mut protocols = Vec::new();
     for value in headers.get_all(UPGRADE) {
-        for protocol in members(value) {
+        for protocol in members(value.as_bytes()) {
             if !protocol.is_empty() && !protocol.eq_ignore_ascii_case(b"h2c") {
                 if !protocols.is_empty() {
                     protocols.extend_from_slice(b", ");
@@ -330,7 +334,7 @@ fn upgrade(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// An HTTP/1.0 client waits for nothing (RFC 9110 section 10.1.1).
 fn expects_continue(version: Version, headers: &HeaderMap) -> bool {
-    version != Version::HTTP_10 && has_member(headers, &EXPECT, b"100-continue")
+    version != Version::HTTP_10 && is_member(headers, &EXPECT, b"100-continue")
 }
 
 /// The path and query of `uri` behind `base`, byte for byte; `*` stays what it is.
@@ -357,7 +361,7 @@ fn whole_path(path: String) -> Result<PathAndQuery, Refusal> {
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let mut named: Vec<HeaderName> = Vec::new();
     for value in headers.get_all(CONNECTION) {
-        for option in members(value) {
+        for option in members(value.as_bytes()) {
             if is_common_option(option) {
                 continue;
             }
@@ -436,15 +440,17 @@ pub(super) fn is_kept(name: &str) -> bool {
 }
 
 /// The members of a comma-separated value.
-fn members(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii)
+pub(super) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|b| *b == b',').map(<[u8]>::trim_ascii)
 }
 
-fn has_member(headers: &HeaderMap, name: &HeaderName, member: &[u8]) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .any(|value| members(value).any(|found| found.eq_ignore_ascii_case(member)))
+/// Whether one of them is `member`, in letters of whatever size.
+pub(super) fn has_member(value: &[u8], member: &[u8]) -> bool {
+    members(value).any(|found| found.eq_ignore_ascii_case(member))
+}
+
+fn is_member(headers: &HeaderMap, name: &HeaderName, member: &[u8]) -> bool {
+    headers.get_all(name).iter().any(|value| has_member(value.as_bytes(), member))
 }
 
 /// Adds `member` behind all members of `name`, in one field: some targets read the first alone.

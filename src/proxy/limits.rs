@@ -9,6 +9,11 @@ use super::wire::WireLimits;
 /// costs no throughput.
 pub(super) const MOST_READ: u64 = 64 * 1_024 - 1;
 
+/// Instances of an application that are tried before a request is given up.
+pub(super) const MAX_INSTANCES: usize = 3;
+/// Attempts to have a connection that takes a request at all.
+pub(super) const MAX_UNSENT: u32 = 3;
+
 /// Timeouts and sizes of one data plane; the same for all its services.
 ///
 /// Timeouts are coarse: they are looked at every 250 ms, so each may last that much longer.

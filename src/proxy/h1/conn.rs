@@ -19,7 +19,7 @@ use crate::proxy::answer::Refusal;
 use crate::proxy::client_socket::ClientSocket;
 use crate::proxy::exchange::Client;
 use crate::proxy::handle::ProxyPhase;
-use crate::proxy::table::{ConnectionState, Order};
+use crate::proxy::table::ConnectionState;
 use crate::proxy::timer::Deadline;
 use crate::proxy::wire::{Head, HeadScan};
 
@@ -73,8 +73,6 @@ pub(in crate::proxy) struct Conn {
     pub(super) is_at_end: bool,
     /// More is here than was read.
     pub(super) is_ahead: bool,
-    /// The client has said that the request under way is its last.
-    pub(super) is_last: bool,
     /// The request under way was waited for, so the runtime has heard what happened before it.
     pub(super) is_awaited: bool,
     heads: u64,
@@ -93,7 +91,6 @@ impl Conn {
             is_dry: false,
             is_at_end: false,
             is_ahead: false,
-            is_last: false,
             is_awaited: false,
             heads: 0,
         }
@@ -136,15 +133,10 @@ impl Conn {
         self.offset += count as u64;
     }
 
-    /// Whether the connection is to end: by order, or because it was idle for too long.
+    /// Whether the connection is to end: by order, or because it was idle for too long. The same
+    /// throughout a turn of its task.
     pub(super) fn is_closing(&self) -> bool {
-        self.client.io.closing.get() || {
-            let told = self.client.entry.current_order() != Order::Run;
-            if told {
-                self.client.io.closing.set(true);
-            }
-            told
-        }
+        self.client.io.closing.get()
     }
 
     /// Whether the request that begins now came after the drain had looked for the last ones: a
@@ -374,20 +366,11 @@ impl Conn {
         poll_fn(|cx| self.poll_waste(cx)).await;
     }
 
-    /// Whether more is here than was read. The system is asked where the runtime hears nothing, but not
-    /// for a client that has said that no more will come.
-    fn has_unread(&mut self) -> bool {
+    /// Whether more is here than was read, by the system's word: the runtime may not have heard of it, or
+    /// may say that nothing is here because this task has had its share.
+    fn has_unread(&self) -> bool {
         let mut byte = [MaybeUninit::uninit(); 1];
-        if self.socket.is_bare() {
-            let peek = |socket: SockRef<'_>| socket.peek(&mut byte);
-            return !self.is_last && self.socket.raw().and_then(peek).is_ok_and(|count| count > 0);
-        }
-        let mut cx = Context::from_waker(Waker::noop());
-        let peeked = self
-            .socket
-            .watched()
-            .map(|socket| socket.poll_peek(&mut cx, &mut ReadBuf::uninit(&mut byte)));
-        matches!(peeked, Ok(Poll::Ready(Ok(1..))))
+        self.socket.raw().and_then(|socket| socket.peek(&mut byte)).is_ok_and(|count| count > 0)
     }
 
     fn poll_waste(&mut self, cx: &mut Context<'_>) -> Poll<()> {

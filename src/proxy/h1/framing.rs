@@ -65,6 +65,15 @@ impl Rest {
         matches!(self, Self::Done)
     }
 
+    /// Whether so many bytes are surely all of it.
+    pub(super) fn is_within(&self, count: usize) -> bool {
+        match self {
+            Self::Done => true,
+            Self::Length(left) => *left <= count as u64,
+            Self::Chunked(_) | Self::UntilEnd => false,
+        }
+    }
+
     /// Most bytes that may belong to the body.
     pub(super) fn most(&self) -> usize {
         match self {

@@ -67,11 +67,12 @@ pub fn requests_at_target(mut bytes: &[u8]) {
     while !bytes.is_empty() {
         let verdict = HeadScan::default().scan(bytes, &UNBOUNDED);
         let Some(head) = verdict.expect("nothing but valid heads") else { return };
+        let upgrades = Shape::of(bytes, &head).upgrades;
         bytes = &bytes[head.len..];
         let mut rest = Rest::from(head.body);
         let taken = rest.take(bytes);
         assert!(!taken.is_broken, "a body framed wrongly: {}", bytes.escape_ascii());
-        if !rest.is_done() || head.upgrades {
+        if !rest.is_done() || upgrades {
             return;
         }
         bytes = &bytes[taken.used..];

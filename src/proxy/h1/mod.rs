@@ -31,4 +31,4 @@ mod watch;
 
 pub(super) use conn::{Conn, Spoken};
 pub(super) use own::{Asked, write as write_own};
-pub(super) use take::{MAX_INSTANCES, MAX_UNSENT, serve};
+pub(super) use take::serve;

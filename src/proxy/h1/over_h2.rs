@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, Response, Version, request,
 };
@@ -20,7 +21,7 @@ use super::framing::Rest;
 use super::request::write_field;
 use super::response::write_connection;
 use super::shape::{Fields, Shape};
-use super::take::{After, MAX_UNSENT, Request};
+use super::take::{After, Request};
 use super::upload::Sending;
 use super::watch::{Stopped, Waits};
 use crate::proxy::answer::{Failure, Refusal};
@@ -28,6 +29,7 @@ use crate::proxy::body::{BodyError, Feed, RequestBody};
 use crate::proxy::connect::{Protocol, Want};
 use crate::proxy::exchange::ExchangeGuard;
 use crate::proxy::headers::{RequestShape, clean_trailers, set_protocol, to_client, to_upstream};
+use crate::proxy::limits::MAX_UNSENT;
 use crate::proxy::pool::Direct;
 use crate::proxy::upstream::Upstream;
 use crate::proxy::upstream_h1::SendError;
@@ -139,9 +141,18 @@ fn parts(head: &[u8], shape: &Shape) -> Result<request::Parts, Refusal> {
     let target = String::from_utf8(target.to_vec()).map_err(|_| Refusal::RequestLine)?;
     *request.uri_mut() = http::Uri::try_from(target).map_err(refused)?;
     for (name, value) in shape.fields(head) {
+        if name.eq_ignore_ascii_case(b"content-length") {
+            continue;
+        }
         let name = HeaderName::from_bytes(name).map_err(|_| Refusal::FieldName)?;
         let value = HeaderValue::from_bytes(value).map_err(|_| Refusal::Control)?;
         request.headers_mut().append(name, value);
+    }
+    // Said twice, or with zeros in front, it is sent once and plainly.
+    if let Body::Length(length) = shape.body
+        && shape.has_length
+    {
+        request.headers_mut().insert(CONTENT_LENGTH, length.into());
     }
     Ok(request.into_parts().0)
 }
@@ -191,7 +202,7 @@ impl Pump {
             if this.upload.rest.is_done() {
                 let trailers = trailers(&std::mem::take(&mut self.trailers));
                 if trailers.is_empty() {
-                    this.upload.state = Sending::Through;
+                    this.through();
                     self.feed.end();
                 } else {
                     self.feed.put(Ok(Frame::trailers(trailers)));
@@ -214,13 +225,17 @@ impl Pump {
                 this.conn.is_at_end = true;
                 return self.break_off(this);
             }
-            let came = buf.filled().to_vec();
+            // Of a length no more is read than belongs to it.
+            let came = match this.upload.rest {
+                Rest::Chunked(_) => buf.filled().to_vec(),
+                _ => Vec::new(),
+            };
             let taken = this.upload.rest.take_content(&mut buf);
             this.conn.passed_by(taken.used);
             if taken.is_broken {
                 return self.break_off(this);
             }
-            this.conn.put_back(&came[taken.used..]);
+            this.conn.put_back(came.get(taken.used..).unwrap_or_default());
             ExchangeGuard::came_in(&this.guard.client, &this.guard.exchange, taken.content);
             self.trailers = taken.tail;
             if !buf.is_empty() {
@@ -259,12 +274,11 @@ async fn answer(
     let (mut parts, mut body) = response.into_parts();
     to_client(&mut parts, upstream, shape)?;
     let is_bodiless = this.shape.is_head() || matches!(parts.status.as_u16(), 204 | 304);
-    let has_length = parts.headers.contains_key(http::header::CONTENT_LENGTH);
+    let has_length = parts.headers.contains_key(CONTENT_LENGTH);
     let is_empty = body.is_end_stream() && !is_bodiless && !has_length;
     let is_chunked = !is_bodiless && !has_length && !is_empty && !this.shape.is_http10;
     let ends_by_close = !is_bodiless && !has_length && !is_empty && this.shape.is_http10;
-    let has_more = this.conn.held().len() > this.upload.used;
-    let leaves = this.conn.is_closing() && !has_more;
+    let leaves = this.leaves().await;
     let goes_on = this.shape.keeps_alive && !ends_by_close && !leaves;
     this.is_answered = true;
     this.guard.answered(parts.status);

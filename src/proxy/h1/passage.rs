@@ -165,6 +165,11 @@ impl Request<'_> {
             let most = usize::try_from(limits.max_head_bytes).unwrap_or(usize::MAX);
             return if bytes.len() > most.max(MOST_HEAD) { Err(NoAnswer) } else { Ok(None) };
         };
+        if unasked && !is_interim(answer.status) {
+            // Sent now, it would be a body to a target that goes by the rule, and a request of its own to
+            // one that takes it for refused.
+            self.upload.state = Sending::GivenUp;
+        }
         // What of the request's head is not written stays so: the target answered without it.
         self.written = 0;
         self.is_head_sent = true;
@@ -178,7 +183,7 @@ impl Request<'_> {
     }
 
     /// Whether something of a further request is here, as far as is known.
-    fn has_more(&self) -> bool {
+    pub(super) fn has_more(&self) -> bool {
         self.conn.held().len() > self.upload.used
     }
 

@@ -4,9 +4,9 @@ use std::io::Write as _;
 
 use http::{Method, Version};
 
-use super::shape::{Shape, members};
+use super::shape::Shape;
 use crate::proxy::answer::Refusal;
-use crate::proxy::headers::{ClientFacts, is_common_option, is_hop_by_hop, is_kept};
+use crate::proxy::headers::{ClientFacts, is_common_option, is_hop_by_hop, is_kept, members};
 use crate::proxy::upstream::Upstream;
 use crate::proxy::wire::Body;
 

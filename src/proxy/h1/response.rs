@@ -8,8 +8,8 @@ use httparse::{Header, ParserConfig, Status};
 
 use super::framing::Rest;
 use super::request::{Named, write_field, write_joined};
-use super::shape::{Shape, has_member, members};
-use crate::proxy::headers::{is_common_option, is_hop_by_hop};
+use super::shape::Shape;
+use crate::proxy::headers::{has_member, is_common_option, is_hop_by_hop, members};
 use crate::proxy::location::{self, ClientView};
 use crate::proxy::upstream::Upstream;
 
@@ -98,7 +98,9 @@ pub(super) fn rewrite(
     let status = StatusCode::from_u16(code).map_err(|_| NoAnswer)?;
     let is_http10 = response.version == Some(0);
     let said = said(response.headers, is_http10)?;
-    if status == StatusCode::SWITCHING_PROTOCOLS && !to.shape.upgrades {
+    if status == StatusCode::SWITCHING_PROTOCOLS
+        && !(to.shape.upgrades && said.upgrade.is_none_or(|value| to.shape.offers(to.head, value)))
+    {
         return Err(NoAnswer);
     }
     let (rest, form) = framing(status, &said, to.shape);
@@ -106,7 +108,10 @@ pub(super) fn rewrite(
         true => said.keep_alive && !said.close,
         false => !said.close,
     };
-    let ends = form == Form::End || (to.is_half_sent && said.close);
+    // An answer that is through before the request is ends the connection, and the client has to know
+    // before it sends the next one (RFC 9112 section 9.6).
+    let is_early = to.is_half_sent && (said.close || rest.is_within(bytes.len() - len));
+    let ends = form == Form::End || is_early;
     let client_goes_on = to.shape.keeps_alive && !to.close && !ends;
     let mut answer = Answer {
         len,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use http::Method;
 use memchr::memchr;
 
-use crate::proxy::headers::is_common_option;
+use crate::proxy::headers::{has_member, is_common_option, members};
 use crate::proxy::wire::{Body, Head, trim};
 
 /// The fields of a head whose form was judged, behind its first line.
@@ -24,15 +24,6 @@ impl<'a> Iterator for Fields<'a> {
         let colon = memchr(b':', line)?;
         Some((&line[..colon], trim(&line[colon + 1..])))
     }
-}
-
-/// The members of a comma-separated value.
-pub(super) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|b| *b == b',').map(trim)
-}
-
-pub(super) fn has_member(value: &[u8], member: &[u8]) -> bool {
-    members(value).any(|found| found.eq_ignore_ascii_case(member))
 }
 
 /// See the module's documentation. Places are counted from the start of the head.
@@ -184,6 +175,17 @@ impl Shape {
         }
     }
 
+    /// Whether the client offers to upgrade to all that `protocols` names.
+    pub(super) fn offers(&self, head: &[u8], protocols: &[u8]) -> bool {
+        let offered = |wanted: &[u8]| {
+            self.fields(head)
+                .filter(|(name, _)| name.eq_ignore_ascii_case(b"upgrade"))
+                .flat_map(|(_, value)| self::protocols(value))
+                .any(|protocol| protocol.eq_ignore_ascii_case(wanted))
+        };
+        members(protocols).all(offered)
+    }
+
     /// What the client offers to upgrade to, without h2c, which would carry requests past every
     /// check.
     pub(super) fn write_protocols(&self, head: &[u8], out: &mut Vec<u8>) {
@@ -289,5 +291,10 @@ mod tests {
         assert_eq!(asked("1.1", "Connection: upgrade"), None);
         assert_eq!(asked("1.1", "Upgrade: websocket"), None);
         assert_eq!(asked("1.0", &both("websocket")), None);
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n\r\n", both("h2c, Foo/2 , bar"));
+        let (shape, head) = shape(&head);
+        let offers = |protocols: &str| shape.offers(&head, protocols.as_bytes());
+        assert!(offers("foo/2") && offers("bar, foo/2"));
+        assert!(!offers("h2c") && !offers("bar, h2c") && !offers("foo") && !offers(""));
     }
 }

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use http::{Method, StatusCode};
 
@@ -20,6 +21,7 @@ use super::{over_h2, request};
 use crate::proxy::answer::{Failure, Refusal};
 use crate::proxy::connect::Want;
 use crate::proxy::exchange::ExchangeGuard;
+use crate::proxy::limits::{MAX_INSTANCES, MAX_UNSENT};
 use crate::proxy::pool::Direct;
 use crate::proxy::route::Turn;
 use crate::proxy::table::ConnectionState;
@@ -27,11 +29,6 @@ use crate::proxy::tunnel::{PendingTunnel, Upgraded};
 use crate::proxy::upstream::Upstream;
 use crate::proxy::upstream_raw::RawLease;
 use crate::proxy::wire::Head;
-
-/// Instances of an application that are tried before the request is given up.
-pub(in crate::proxy) const MAX_INSTANCES: usize = 3;
-/// Attempts to have a connection that takes the request at all.
-pub(in crate::proxy) const MAX_UNSENT: u32 = 3;
 
 /// What follows a request.
 pub(super) enum After {
@@ -132,7 +129,6 @@ async fn say(
 
 async fn take(conn: &mut Conn, head: Head) -> After {
     let shape = Shape::of(conn.held(), &head);
-    conn.is_last = !shape.keeps_alive;
     conn.client.entry.set_state(ConnectionState::InFlight);
     let path = shape.path(conn.held());
     let guard = ExchangeGuard::begin(&conn.client, shape.method.clone(), &path);
@@ -238,7 +234,7 @@ impl Request<'_> {
         // where no body is lost by it.
         let may_repeat = self.shape.is_bare() && self.shape.method.is_idempotent();
         // That the target has closed may be unheard of yet.
-        let is_sure = may_repeat || self.conn.is_awaited;
+        let is_sure = may_repeat || (self.conn.is_awaited && !self.conn.is_closing());
         let (mut fresh, mut unsent, mut is_repeated) = (false, 0, false);
         loop {
             let taken = match fresh {
@@ -257,6 +253,7 @@ impl Request<'_> {
             let lease = match direct {
                 Ok(Direct::Raw(lease)) => lease,
                 Ok(Direct::H2(lease)) => {
+                    self.upload.restart();
                     return Ok(Box::pin(over_h2::forward(self, upstream, lease)).await?);
                 }
                 Err(error) => {
@@ -391,14 +388,25 @@ impl Request<'_> {
         After::Tunnel(Box::new(PendingTunnel { upstream, guard }))
     }
 
+    /// Whether the connection is to end with this request, because nothing of a further one is here.
+    pub(super) async fn leaves(&mut self) -> bool {
+        poll_fn(|cx| {
+            if self.upload.rest.is_done() {
+                self.conn.look_ahead(cx);
+            }
+            Poll::Ready(())
+        })
+        .await;
+        self.conn.is_closing() && !self.has_more()
+    }
+
     /// Sends pmctl's own answer. The connection goes on if all of the request was read.
     pub(super) async fn fail(&mut self, failure: &Failure) -> After {
         self.lease = None;
         self.download = Download::default();
         let is_refused = matches!(failure, Failure::Refused(_) | Failure::Draining);
         let is_unread = !self.upload.rest.is_done() || self.upload.is_broken;
-        let has_more = self.conn.held().len() > self.upload.used;
-        let leaves = self.conn.is_closing() && !has_more;
+        let leaves = self.leaves().await;
         let goes_on = self.shape.keeps_alive && !is_refused && !is_unread && !leaves;
         let asked = Asked::of(self.conn.held(), &self.shape);
         let is_taken = say(self.conn, &mut self.guard, failure, &asked, goes_on).await;

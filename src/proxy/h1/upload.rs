@@ -152,12 +152,19 @@ impl Request<'_> {
                 if ready!(flushed).is_err() {
                     upload.state = Sending::GivenUp;
                 } else {
-                    upload.state = Sending::Through;
+                    self.through();
                 }
                 return Poll::Ready(());
             }
             ready!(self.poll_body_of_client(cx));
         }
+    }
+
+    /// All of the request is sent.
+    pub(super) fn through(&mut self) {
+        self.upload.state = Sending::Through;
+        // What was there to be read until now was its body.
+        self.conn.is_ahead = false;
     }
 
     /// Reads more of the body.

@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::http2::frame;
-use super::kit::{Bench, Origin, PATIENCE, Wire};
+use super::kit::{Bench, Origin, PATIENCE, Wire, frame};
 use crate::proxy::Limits;
 
 /// What would pass for a whole answer behind another.
@@ -15,24 +14,8 @@ const EVIL: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";
 /// A target of HTTP/2 that answers every request with `status`, a byte of the static table, and with a
 /// body whatever the status.
 fn bodied(status: u8) -> Origin {
-    Origin::new(move |mut wire| {
-        wire.exactly(24).expect("the preface");
-        wire.send(frame(4, 0, [0; 4], &[])).unwrap();
-        while let Some(head) = wire.exactly(9) {
-            let length = usize::from(head[1]) << 8 | usize::from(head[2]);
-            wire.exactly(length).unwrap();
-            let stream = [head[5], head[6], head[7], head[8]];
-            let answer = match (head[3], head[4] & 1) {
-                (4, 0) => frame(4, 1, [0; 4], &[]),
-                (1, _) => {
-                    [frame(1, 4, stream, &[status]), frame(0, 1, stream, EVIL.as_bytes())].concat()
-                }
-                _ => continue,
-            };
-            if wire.send(answer).is_err() {
-                return;
-            }
-        }
+    Origin::http2(move |stream, _| {
+        [frame(1, 4, stream, &[status]), frame(0, 1, stream, EVIL.as_bytes())].concat()
     })
 }
 

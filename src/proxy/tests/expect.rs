@@ -71,3 +71,30 @@ fn a_client_that_sends_its_body_regardless_is_not_held_up_by_a_target_that_knows
         assert_eq!(answer.text(), "body");
     }
 }
+
+#[test]
+fn a_body_behind_a_final_answer_is_no_request_of_its_own() {
+    let (told, hear) = std::sync::mpsc::channel();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let ends = std::sync::Mutex::new((told, wait));
+    let origin = Origin::new(move |mut wire| {
+        let ends = ends.lock().unwrap();
+        wire.head();
+        wire.send("HTTP/1.1 401 Unauthorized\r\ncontent-length: 4\r\n\r\nha").unwrap();
+        ends.1.recv().unwrap();
+        wire.send("lf").unwrap();
+        ends.0.send(wire.rest()).unwrap();
+    });
+    let bench = Bench::new(&origin.url());
+    let mut client = bench.client();
+    let inner = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
+    let length = format!("Length: {}", inner.len());
+    client.send(ASKING.replace("Length: 4", &length)).unwrap();
+    let head = client.head().unwrap();
+    assert!(head.contains("connection: close"), "{head}");
+    assert_eq!(client.exactly(2).unwrap(), b"ha");
+    client.send(inner).unwrap();
+    go.send(()).unwrap();
+    assert_eq!(client.rest(), b"lf");
+    assert_eq!(hear.recv_timeout(super::kit::PATIENCE).unwrap(), b"", "what the target was sent");
+}

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
-use super::kit::{Bench, Origin, PATIENCE, ok};
+use super::kit::{Bench, Origin, PATIENCE, frame, ok};
 use crate::proxy::upstream_h2::Local;
 use crate::proxy::{ConnectionState, Limits, ProxyPhase};
 
@@ -226,31 +226,12 @@ fn streams_over_the_bound_are_cut_and_each_is_listed() {
     });
 }
 
-pub(super) fn frame(kind: u8, flags: u8, stream: [u8; 4], payload: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(payload.len()).unwrap();
-    [&[0, 0, length, kind, flags][..], &stream, payload].concat()
-}
-
 /// A target of HTTP/2 that sends a head and a part of a body, then resets the stream.
 fn resetting(reason: u8) -> Origin {
-    Origin::new(move |mut wire| {
-        wire.exactly(24).expect("the preface");
-        wire.send(frame(4, 0, [0; 4], &[])).unwrap();
-        while let Some(head) = wire.exactly(9) {
-            let length = usize::from(head[1]) << 8 | usize::from(head[2]);
-            wire.exactly(length).unwrap();
-            let stream = [head[5], head[6], head[7], head[8]];
-            match (head[3], head[4] & 1) {
-                (4, 0) => wire.send(frame(4, 1, [0; 4], &[])).unwrap(),
-                (1, _) => {
-                    // The one byte is `:status: 200` of the static table.
-                    let answer = [frame(1, 4, stream, &[0x88]), frame(0, 0, stream, b"part")];
-                    wire.send(answer.concat()).unwrap();
-                    wire.send(frame(3, 0, stream, &[0, 0, 0, reason])).unwrap();
-                }
-                _ => {}
-            }
-        }
+    Origin::http2(move |stream, _| {
+        // The one byte is `:status: 200` of the static table.
+        let answer = [frame(1, 4, stream, &[0x88]), frame(0, 0, stream, b"part")];
+        [answer.concat(), frame(3, 0, stream, &[0, 0, 0, reason])].concat()
     })
 }
 
@@ -349,4 +330,34 @@ fn a_connection_of_http1_goes_from_one_protocol_to_the_other_between_two_request
         });
         asked.await.unwrap();
     });
+}
+
+#[test]
+fn what_has_no_body_says_no_length_of_one() {
+    // `:status: 204`, then `content-length: 5` as a literal.
+    let origin = Origin::http2(|stream, _| frame(1, 5, stream, &[0x89, 0x0f, 0x0d, 0x01, b'5']));
+    let bench = Bench::new(&format!("h2c://{}", origin.addr));
+    let mut client = bench.client();
+    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let head = client.head().unwrap();
+    assert!(head.starts_with("HTTP/1.1 204") && !head.contains("content-length"), "{head}");
+}
+
+#[test]
+fn a_length_that_was_said_twice_is_sent_once() {
+    let (told, hear) = std::sync::mpsc::channel();
+    let told = std::sync::Mutex::new(told);
+    let origin = Origin::http2(move |stream, block| {
+        told.lock().unwrap().send(block.to_vec()).unwrap();
+        frame(1, 5, stream, &[0x88])
+    });
+    let bench = Bench::new(&format!("h2c://{}", origin.addr));
+    let mut client = bench.client();
+    let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0005\r\nContent-Length: 5\r\n\r\n";
+    client.send(format!("{head}hello")).unwrap();
+    assert!(client.head().unwrap().starts_with("HTTP/1.1 200"));
+    let block = hear.recv_timeout(super::kit::PATIENCE).unwrap();
+    // `content-length` of the static table, without indexing.
+    let lengths = block.windows(2).filter(|window| window == b"\x0f\x0d").count();
+    assert_eq!(lengths, 1, "{block:02x?}");
 }

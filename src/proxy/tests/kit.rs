@@ -50,6 +50,28 @@ impl Origin {
         })
     }
 
+    /// Speaks HTTP/2: for each head that comes, by its stream and block, the frames that `answer` makes.
+    pub(super) fn http2(
+        answer: impl Fn([u8; 4], &[u8]) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(move |mut wire| {
+            wire.exactly(24).expect("the preface");
+            wire.send(frame(4, 0, [0; 4], &[])).unwrap();
+            while let Some(head) = wire.exactly(9) {
+                let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+                let Some(payload) = wire.exactly(length) else { return };
+                let frames = match (head[3], head[4] & 1) {
+                    (4, 0) => frame(4, 1, [0; 4], &[]),
+                    (1, _) => answer([head[5], head[6], head[7], head[8]], &payload),
+                    _ => continue,
+                };
+                if wire.send(frames).is_err() {
+                    return;
+                }
+            }
+        })
+    }
+
     /// Answers every request with `text`.
     pub(super) fn saying(text: &'static str) -> Self {
         Self::serving(move |_| ok(text.as_bytes()))
@@ -62,6 +84,12 @@ impl Origin {
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.addr)
     }
+}
+
+/// A frame of HTTP/2 (RFC 9113 section 4.1).
+pub(super) fn frame(kind: u8, flags: u8, stream: [u8; 4], payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).unwrap();
+    [&[0, 0, length, kind, flags][..], &stream, payload].concat()
 }
 
 pub(super) fn ok(body: &[u8]) -> Vec<u8> {

@@ -3,6 +3,7 @@
 mod attacks;
 pub(super) mod differential;
 mod drain;
+mod endings;
 mod expect;
 mod forwarding;
 mod http2;

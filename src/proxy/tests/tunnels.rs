@@ -132,3 +132,13 @@ fn a_tunnel_whose_target_is_gone_does_not_wait_for_a_silent_client() {
     assert_eq!((report.finished, report.cut), (1, vec![]));
     assert_eq!(client.rest(), b"");
 }
+
+#[test]
+fn nothing_is_switched_to_that_the_client_did_not_offer() {
+    let origin = Origin::serving(|_| {
+        b"HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n".to_vec()
+    });
+    let bench = Bench::new(&origin.url());
+    let mut client = bench.client();
+    assert_eq!(client.ask(UPGRADE.replace("echo", "echo, h2c")).status(), 502);
+}

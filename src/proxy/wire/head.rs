@@ -68,8 +68,6 @@ pub(in crate::proxy) struct Head {
     /// Bytes, the empty line included.
     pub(in crate::proxy) len: usize,
     pub(in crate::proxy) body: Body,
-    /// It asks to leave HTTP: what follows its body may be anything.
-    pub(in crate::proxy) upgrades: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,8 +95,6 @@ pub(in crate::proxy) struct HeadScan {
     is_http11: bool,
     chunked: bool,
     host: bool,
-    connection_upgrade: bool,
-    upgrade: bool,
 }
 
 impl HeadScan {
@@ -227,16 +223,6 @@ impl HeadScan {
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         match name.len() {
             4 if is(b"host") => self.host(trim(value)),
-            7 if is(b"upgrade") => {
-                self.upgrade |= !trim(value).is_empty();
-                Ok(())
-            }
-            10 if is(b"connection") => {
-                self.connection_upgrade |= value
-                    .split(|b| *b == b',')
-                    .any(|option| trim(option).eq_ignore_ascii_case(b"upgrade"));
-                Ok(())
-            }
             14 if is(b"content-length") => self.content_length(trim(value)),
             17 if is(b"transfer-encoding") => self.transfer_encoding(trim(value)),
             _ => Ok(()),
@@ -298,9 +284,7 @@ impl HeadScan {
             return Err(Refusal::Length);
         }
         let body = if self.chunked { Body::Chunked } else { Body::Length(length) };
-        // An HTTP/1.0 request cannot upgrade (RFC 9110 section 7.8).
-        let upgrades = self.is_http11 && self.connection_upgrade && self.upgrade;
-        Ok(Head { len: self.line, body, upgrades: upgrades || is_connect })
+        Ok(Head { len: self.line, body })
     }
 }
 
