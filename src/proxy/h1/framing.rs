@@ -3,8 +3,6 @@
 use std::ops::Range;
 
 use super::buffer::Buf;
-use super::request::write_field;
-use super::shape::Fields;
 use crate::proxy::headers::may_trail;
 use crate::proxy::wire::{Body, Chunks, Progress};
 
@@ -171,16 +169,20 @@ impl Chunked {
         }
     }
 
-    /// Removes from trailers what may not stand there (RFC 9110 section 6.5.1).
+    /// Removes from trailers what may not stand there (RFC 9110 section 6.5.1). The rest passes as it is
+    /// written, so that it does not grow past the bound of the next one.
     fn end(&mut self, taken: &mut Taken) {
         if self.trailers == b"\r\n" && taken.pass + 2 == taken.used {
             // The common case: they are none, and pass where they are.
             taken.pass = taken.used;
             return;
         }
-        for (name, value) in Fields(&self.trailers) {
-            if may_trail(&String::from_utf8_lossy(name).to_ascii_lowercase()) {
-                write_field(name, value, &mut taken.tail);
+        for line in self.trailers.split_inclusive(|byte| *byte == b'\n') {
+            let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+            if name.len() < line.len()
+                && may_trail(&String::from_utf8_lossy(name).to_ascii_lowercase())
+            {
+                taken.tail.extend_from_slice(line);
             }
         }
         taken.tail.extend_from_slice(b"\r\n");
@@ -226,6 +228,13 @@ mod tests {
         }
         let (out, over, content, broken) = passed(b"2\r\nabc", 99);
         assert_eq!((out.as_slice(), over, content, broken), (&b"2\r\nab"[..], 1, 2, true));
+    }
+
+    #[test]
+    fn as_many_trailers_as_may_come_may_go_on() {
+        let body = [b"0\r\n".to_vec(), b"A:b\r\n".repeat(3_276), b"\r\n".to_vec()].concat();
+        super::super::fuzzing::chunks(&body);
+        assert_eq!(passed(&body, body.len()).0, body);
     }
 
     #[test]
