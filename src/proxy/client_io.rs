@@ -46,6 +46,11 @@ pub(super) struct IoState {
     pub(super) body_waits: Cell<bool>,
     /// The connection is closed for writing and waits for the client to have read all of it.
     pub(super) lingering: Cell<bool>,
+    /// Set by the task: the client speaks HTTP/2 and talks as it reads (pings and windows), so once the
+    /// connection is closed for writing it is always read from, for as long as the task lets it.
+    pub(super) until_closed: Cell<bool>,
+    /// Bytes of the client that were read only to be thrown away.
+    pub(super) wasted: Cell<u64>,
     /// Requests up to this number had arrived when a drain's first real read found nothing more.
     pub(super) last_in_time: Cell<Option<u64>>,
     /// Set by the task: the client has stopped in the middle of its body.
@@ -63,12 +68,14 @@ pub(super) struct ClientIo {
     tcp: TcpStream,
     state: Rc<IoState>,
     linger: Duration,
+    /// Closed for writing.
+    shut: bool,
     lingering: Option<Deadline>,
 }
 
 impl ClientIo {
     pub(super) fn new(tcp: TcpStream, state: Rc<IoState>, linger: Duration) -> Self {
-        Self { tcp, state, linger, lingering: None }
+        Self { tcp, state, linger, shut: false, lingering: None }
     }
 
     /// The socket, once HTTP is over.
@@ -165,44 +172,51 @@ impl AsyncWrite for ClientIo {
         Poll::Ready(Ok(()))
     }
 
-    /// Ends the stream to the client. Where bytes of the client are unread, the rest is read and
-    /// thrown away until the client has closed too: a socket closed with unread bytes is reset,
-    /// and the answer may be lost with it (RFC 9112 section 9.6).
+    /// Ends the stream to the client. Where bytes of the client are unread, or more of them will come,
+    /// the rest is read and thrown away until the client has closed too: a socket closed before that
+    /// is reset, and the answer may be lost with it (RFC 9112 section 9.6).
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.lingering.is_none() {
+        if !self.shut {
             SockRef::from(&self.tcp).shutdown(Shutdown::Write)?;
-            if !self.state.body_open.get() && !self.peek_now() {
-                return Poll::Ready(Ok(()));
+            self.shut = true;
+            if !self.state.until_closed.get() {
+                if !self.state.body_open.get() && !self.peek_now() {
+                    return Poll::Ready(Ok(()));
+                }
+                self.lingering = Some(Deadline::after(self.linger));
             }
             self.state.lingering.set(true);
-            let deadline = Deadline::after(self.linger);
-            self.lingering = Some(deadline);
         }
         let mut waste = [MaybeUninit::uninit(); 4096];
         // Bounded, so that a client that sends for ever does not hold the worker.
         for _ in 0..16 {
             let mut buf = ReadBuf::uninit(&mut waste);
             match Pin::new(&mut self.tcp).poll_read(cx, &mut buf) {
-                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
-                Poll::Ready(_) => {
-                    self.state.lingering.set(false);
-                    return Poll::Ready(Ok(()));
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                    let read = buf.filled().len() as u64;
+                    self.state.wasted.set(self.state.wasted.get().wrapping_add(read));
                 }
-                Poll::Pending => {
-                    let passed = self.lingering.as_ref().map(|d| d.poll_passed(cx));
-                    if passed.is_none_or(|passed| passed.is_ready()) {
-                        self.state.lingering.set(false);
-                        return Poll::Ready(Ok(()));
-                    }
-                    return Poll::Pending;
-                }
+                Poll::Ready(_) => return self.lingered(),
+                Poll::Pending if self.is_late(cx) => return self.lingered(),
+                Poll::Pending => return Poll::Pending,
             }
         }
-        if self.lingering.as_ref().is_none_or(|d| d.poll_passed(cx).is_ready()) {
-            self.state.lingering.set(false);
-            return Poll::Ready(Ok(()));
+        if self.is_late(cx) {
+            return self.lingered();
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+impl ClientIo {
+    /// Whether it was waited for the client long enough; where there is no deadline the task has one.
+    fn is_late(&self, cx: &Context<'_>) -> bool {
+        self.lingering.as_ref().is_some_and(|deadline| deadline.poll_passed(cx).is_ready())
+    }
+
+    fn lingered(&self) -> Poll<io::Result<()>> {
+        self.state.lingering.set(false);
+        Poll::Ready(Ok(()))
     }
 }

@@ -76,6 +76,7 @@ async fn converse(client: &Rc<Client>, mut io: Io) {
         Some(WireProtocol::Http1) => serve_http1(client, watch, io).await,
         Some(WireProtocol::Http2) => {
             client.http2.set(true);
+            client.io.until_closed.set(true);
             serve_http2(client, watch, io).await;
         }
         Some(WireProtocol::Closed) | None => {}

@@ -21,16 +21,23 @@ pub(super) enum Verdict {
     Close,
 }
 
+/// How often the deadline of an HTTP/2 connection that ends is set anew because its client goes on
+/// reading: some of them never stop talking.
+const MOST_LINGERS: u32 = 15;
+
 /// See the module's documentation. Asked by the connection's task around every poll.
 pub(super) struct Watch {
     client: Rc<Client>,
     deadline: Deadline,
     state: Cell<ConnectionState>,
-    /// Bytes moved when the deadline was set, to tell a slow client from one that stopped.
+    /// Bytes moved when the deadline was set, to tell a slow client from one that stopped; of an
+    /// HTTP/2 connection that ends, the client's alone.
     moved: Cell<u64>,
     end_seen: Cell<bool>,
     /// The connection was polled once more for the sake of its read.
     looked: Cell<bool>,
+    /// An HTTP/2 connection that ends: how often its deadline may still be set anew.
+    lingers: Cell<Option<u32>>,
 }
 
 impl Watch {
@@ -43,6 +50,7 @@ impl Watch {
             moved: Cell::new(0),
             end_seen: Cell::new(false),
             looked: Cell::new(false),
+            lingers: Cell::new(None),
         }
     }
 
@@ -61,7 +69,8 @@ impl Watch {
     /// After a poll that left the connection waiting.
     pub(super) fn after_poll(&self, cx: &Context<'_>) -> Verdict {
         let io = &self.client.io;
-        if io.closing.get() && io.is_quiet() {
+        let http2 = self.client.http2.get();
+        if io.closing.get() && io.is_quiet() && !http2 {
             return Verdict::Close;
         }
         if io.closing.get() && io.dry.get() && io.last_in_time.get().is_none() {
@@ -80,7 +89,12 @@ impl Watch {
         if state != self.state.replace(state) {
             self.client.entry.set_state(state);
             self.set_deadline(state);
+            self.lingers.set(None);
         }
+        if http2 && (io.lingering.get() || (io.closing.get() && io.in_flight.get() == 0)) {
+            return self.linger(cx);
+        }
+        self.lingers.set(None);
         if io.end_hidden.get() && !self.end_seen.replace(true) {
             self.deadline.set(self.client.worker.limits.half_close_timeout);
         }
@@ -88,6 +102,27 @@ impl Watch {
             true => self.passed(state, cx),
             false => Verdict::GoOn,
         }
+    }
+
+    /// An HTTP/2 connection without a request under way that ends. hyper tells its client so, with a
+    /// ping, and closes once that is answered and every answer is through; then the client closes. It
+    /// may have to give back a window first for an answer to go on, and a socket that is closed while
+    /// its client still sends such things is reset, with what the client has not read yet. So only
+    /// silence ends it sooner.
+    fn linger(&self, cx: &Context<'_>) -> Verdict {
+        let came = self.client.wire.bytes_read().wrapping_add(self.client.io.wasted.get());
+        let left = match self.lingers.get() {
+            None => MOST_LINGERS,
+            Some(_) if self.deadline.poll_passed(cx).is_pending() => return Verdict::GoOn,
+            Some(left) if left > 0 && self.moved.get() != came => left - 1,
+            Some(_) => return Verdict::Close,
+        };
+        self.lingers.set(Some(left));
+        self.moved.set(came);
+        self.deadline.set(self.client.worker.limits.linger_timeout);
+        // Set anew, so it must be asked to wake this task.
+        let _ = self.deadline.poll_passed(cx);
+        Verdict::GoOn
     }
 
     /// Socket bytes both ways.

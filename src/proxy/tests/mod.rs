@@ -4,6 +4,7 @@ mod drain;
 mod expect;
 mod forwarding;
 mod http2;
+mod http2_ending;
 pub(super) mod kit;
 mod limits;
 mod spreading;
