@@ -6,6 +6,11 @@
 /// follows it in the same argument, and the user part of a URL. A guess by names: what no name gives
 /// away stays.
 pub fn masked(command: &str) -> String {
+    // Programs of Windows take `/password:x` too; elsewhere that is two paths.
+    masked_with(command, cfg!(windows))
+}
+
+fn masked_with(command: &str, slash_begins_option: bool) -> String {
     let apart = if command.contains('\0') { '\0' } else { ' ' };
     let mut shown = Vec::new();
     let mut hides_next = false;
@@ -17,7 +22,7 @@ pub fn masked(command: &str) -> String {
                 argument.eq_ignore_ascii_case("bearer") || argument.eq_ignore_ascii_case("basic");
             continue;
         }
-        let (argument, next) = masked_argument(argument);
+        let (argument, next) = masked_argument(argument, slash_begins_option);
         hides_next |= next;
         shown.push(argument);
     }
@@ -55,9 +60,10 @@ const SECRET: &[&str] = &[
 const SECRET_WORDS: &[&str] = &["pass", "pwd", "jwt"];
 
 /// The argument as it may be shown, and whether the one after it is its secret value.
-fn masked_argument(argument: &str) -> (String, bool) {
+fn masked_argument(argument: &str, slash_begins_option: bool) -> (String, bool) {
     let argument = without_users(argument);
-    let mut name_begins = 0;
+    let has_slash = slash_begins_option && argument.starts_with('/');
+    let mut name_begins = usize::from(has_slash);
     for (at, c) in argument.char_indices() {
         let name = argument.get(name_begins..at).unwrap_or_default();
         // A path before a colon is a part of a list, or of a URL.
@@ -73,7 +79,9 @@ fn masked_argument(argument: &str) -> (String, bool) {
             name_begins = at + c.len_utf8();
         }
     }
-    let is_option = argument.starts_with('-') && !argument.contains('=') && is_secret(&argument);
+    let is_option = (argument.starts_with('-') || (has_slash && !argument[1..].contains('/')))
+        && !argument.contains('=')
+        && is_secret(&argument);
     (argument, is_option)
 }
 
@@ -138,6 +146,17 @@ mod tests {
         ] {
             assert_eq!(masked(command), shown);
         }
+        for (command, shown) in [
+            ("app\0/password:a b\0/x", "app /password:*** /x"),
+            ("app /p:x /TOKEN abc /port 80", "app /p:x /TOKEN *** /port 80"),
+            ("app /pwd=abc", "app /pwd=***"),
+            ("app /etc/passwd /run/secrets/token:/t", "app /etc/passwd /run/secrets/token:/t"),
+            ("app --token abc C:\\secrets\\a.txt", "app --token *** C:\\secrets\\a.txt"),
+        ] {
+            assert_eq!(masked_with(command, true), shown);
+        }
+        let paths = "docker -v /secrets:/secrets /token x";
+        assert_eq!(masked_with(paths, false), paths);
         assert_eq!(program_only("java -jar a.jar"), "java ***");
         assert_eq!(program_only("[kthreadd]"), "[kthreadd]");
     }

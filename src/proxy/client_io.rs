@@ -5,6 +5,8 @@
 
 use std::cell::Cell;
 use std::io::{self, IoSlice, Read};
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -15,6 +17,9 @@ use tokio::net::TcpStream;
 
 use super::exchange::Client;
 use super::limits::MOST_READ;
+
+/// Reads of a connection that is thrown away, before others get their turn.
+const WASTE_TURNS: usize = 16;
 
 /// What a connection's task and its socket tell each other; both live on one thread.
 #[derive(Default)]
@@ -30,18 +35,26 @@ pub(super) struct IoState {
     pub(super) dirty: Cell<bool>,
     /// The last write could not go on: the client takes no bytes.
     pub(super) blocked: Cell<bool>,
-    /// Bytes read and written.
-    pub(super) moved: Cell<u64>,
+    /// Bytes read, those that are thrown away included.
+    pub(super) came: Cell<u64>,
+    /// Bytes written.
+    pub(super) went: Cell<u64>,
+    /// The connection is closed for writing, and read from until the client closes.
+    pub(super) lingering: Cell<bool>,
 }
 
 impl IoState {
-    /// Nothing is under way, nothing unread, nothing unflushed: closing loses nothing.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.in_flight.get() == 0 && self.dry.get() && !self.dirty.get()
+    /// Bytes read and written.
+    pub(super) fn moved(&self) -> u64 {
+        self.came.get().wrapping_add(self.went.get())
     }
 
-    fn add(&self, bytes: usize) {
-        self.moved.set(self.moved.get().wrapping_add(bytes as u64));
+    fn read(&self, bytes: usize) {
+        self.came.set(self.came.get().wrapping_add(bytes as u64));
+    }
+
+    fn wrote(&self, bytes: usize) {
+        self.went.set(self.went.get().wrapping_add(bytes as u64));
     }
 }
 
@@ -62,7 +75,7 @@ impl ClientIo {
         state.dirty.set(true);
         state.blocked.set(polled.is_pending());
         if let Poll::Ready(Ok(written)) = &polled {
-            state.add(*written);
+            state.wrote(*written);
         }
         polled
     }
@@ -98,7 +111,7 @@ impl AsyncRead for ClientIo {
             };
         }
         state.dry.set(false);
-        state.add(buf.filled().len() - before);
+        state.read(buf.filled().len() - before);
         polled
     }
 }
@@ -133,7 +146,27 @@ impl AsyncWrite for ClientIo {
         Poll::Ready(Ok(()))
     }
 
+    /// Ends the stream to the client, then reads what it still says and throws it away until it has
+    /// closed too: it talks as it reads (pings and windows), and a socket closed before that is reset, with
+    /// what of the answers it has not read. How long, the task decides.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        if !self.client.io.lingering.get() {
+            SockRef::from(&self.tcp).shutdown(Shutdown::Write)?;
+            self.client.io.lingering.set(true);
+        }
+        let mut waste = [MaybeUninit::uninit(); 4096];
+        // Bounded, so that a client that sends for ever does not hold the worker.
+        for _ in 0..WASTE_TURNS {
+            let mut buf = ReadBuf::uninit(&mut waste);
+            match Pin::new(&mut self.tcp).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                    self.client.io.read(buf.filled().len());
+                }
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }

@@ -75,8 +75,7 @@ impl Drop for Ended {
     }
 }
 
-/// Runs `work` until it ends or the connection is told to be cut.
-/// Told to drain, it learns that before a turn, not in the middle of one.
+/// Runs `work` until it ends or the connection is told to be cut. Told to drain, it learns that before a turn, not in the middle of one.
 async fn unless_cut(client: &Client, mut work: Pin<&mut impl Future<Output = ()>>) {
     let entry = &client.entry;
     let mut is_heard = false;
@@ -158,9 +157,7 @@ async fn serve_http2(conn: Conn) {
     let mut streams = FuturesUnordered::new();
     let mut leaving = false;
     poll_fn(|cx| {
-        if watch.is_cut(cx) {
-            return Poll::Ready(());
-        }
+        watch.before_poll();
         loop {
             if client.io.closing.get() && !std::mem::replace(&mut leaving, true) {
                 http.as_mut().graceful_shutdown();

@@ -35,7 +35,8 @@ pub struct Limits {
     /// and how long a client may stay silent in a tunnel whose target has ended.
     pub half_close_timeout: Duration,
     /// How long a connection is read from after its last answer, so that an unread request body
-    /// does not make the operating system throw the answer away.
+    /// does not make the operating system throw the answer away; over HTTP/2, how long its client may
+    /// be silent then.
     pub linger_timeout: Duration,
     /// An idle connection to a target is closed after it.
     pub pool_idle_timeout: Duration,

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::model::{NodeName, Phase, ProcessIdentity};
 
 use super::StoreError;
-use super::file_system::{create_file, private_file};
+#[cfg(not(windows))]
+use super::file_system::create_file;
+use super::file_system::private_file;
 
 /// Larger than any file of ours.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -93,18 +95,17 @@ impl LockHolder {
         };
         let mut text = serde_json::to_vec(&document).map_err(|e| failed(io::Error::other(e)))?;
         text.push(b'\n');
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(".new");
-        let mut options = private_file();
-        // Nothing in it is a secret, and who shares the database may ask who owns it.
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o644);
-        // One that a holder left who died just then.
-        let _ = std::fs::remove_file(&temporary);
-        let mut file = create_file(options.write(true), Path::new(&temporary)).map_err(failed)?;
-        file.write_all(&text).map_err(failed)?;
-        drop(file);
-        std::fs::rename(&temporary, path).map_err(failed)
+        replace(path, &text).map_err(failed)
+    }
+
+    /// Takes the file away, or what it says. `path` is written by the lock's holder alone.
+    pub(super) fn remove(path: &Path) {
+        if cfg!(windows) {
+            // As in `replace`.
+            let _ = private_file().write(true).truncate(true).open(path);
+        } else {
+            let _ = std::fs::remove_file(path);
+        }
     }
 
     /// Reads the file. `None` if there is none, or none that this build understands.
@@ -127,6 +128,33 @@ impl LockHolder {
             shutdown_timeout: document.shutdown_timeout_ms.map(Duration::from_millis),
         })
     }
+}
+
+/// Writes `text` to the file at `path`, whole or not at all.
+#[cfg(not(windows))]
+fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let mut options = private_file();
+    // Nothing in it is a secret, and who shares the database may ask who owns it.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o644);
+    // One that a holder left who died just then.
+    let _ = std::fs::remove_file(&temporary);
+    let mut file = create_file(options.write(true), Path::new(&temporary))?;
+    file.write_all(text)?;
+    drop(file);
+    std::fs::rename(&temporary, path)
+}
+
+/// Writes `text` to the file at `path`, in place: a file that somebody reads just then cannot always be
+/// replaced there, and one that is removed keeps its name and its text until that one closes it. Who
+/// reads in between finds no document, and whoever asks about the lock has a second look.
+#[cfg(windows)]
+fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = private_file().write(true).create(true).truncate(false).open(path)?;
+    file.write_all(text)?;
+    file.set_len(text.len() as u64)
 }
 
 #[cfg(test)]

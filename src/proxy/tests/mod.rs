@@ -7,6 +7,7 @@ mod endings;
 mod expect;
 mod forwarding;
 mod http2;
+mod http2_ending;
 pub(super) mod kit;
 mod limits;
 mod messages;

@@ -18,6 +18,7 @@
 //! - Reason phrases pass; hyper writes its own.
 //! - What an answer without a body (to HEAD, 204, 304) says of a length passes where it may; hyper leaves
 //!   some of that out.
+//! - A length is sent as a plain number; hyper sends the zeros in front of it, too.
 //! - `OPTIONS` of an authority without a path asks the target for `*`; hyper asks it for `/`.
 //! - Half a head that the client leaves behind is answered by the end of the connection; hyper answers 400
 //!   where it has seen enough.
@@ -64,6 +65,11 @@ fn method(request: &Message) -> &str {
 fn plain(request: &Message) -> Message {
     let mut plain = Message { trailers: Fields::new(), ..request.clone() };
     plain.start = plain.start.replace("OPTIONS / ", "OPTIONS * ");
+    if let Some(length) = plain.fields.get_mut("content-length")
+        && let Ok(number) = length.parse::<u64>()
+    {
+        *length = number.to_string();
+    }
     if let Some(via) = plain.fields.get_mut("via") {
         // The pseudonyms are made by chance.
         let same = |member: &str| match member.split_once(" pmctl-") {
