@@ -77,7 +77,7 @@ struct Document {
 }
 
 impl LockHolder {
-    /// Writes the file, whole or not at all. `path` is written by the lock's holder alone.
+    /// Writes the file. `path` is written by the lock's holder alone.
     pub(super) fn write(&self, path: &Path) -> Result<(), StoreError> {
         let failed = |error| StoreError::io("write", path, error);
         let document = Document {
@@ -149,7 +149,7 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
 
 /// Writes `text` to the file at `path`, in place: a file that somebody reads just then cannot always be
 /// replaced there, and one that is removed keeps its name and its text until that one closes it. Who
-/// reads in between finds no document, and whoever asks about the lock has a second look.
+/// reads in between finds no document; whoever asks about a lock that is held has a second look then.
 #[cfg(windows)]
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut file = private_file().write(true).create(true).truncate(false).open(path)?;
