@@ -68,6 +68,8 @@ impl Request<'_> {
         match waits {
             Waits::Client => Some(limits.body_idle_timeout),
             Waits::Target => Some(limits.first_byte_timeout),
+            // See `Conn::has_left`.
+            Waits::Ahead if cfg!(windows) => Some(limits.body_idle_timeout),
             Waits::HalfClosed | Waits::Ahead => Some(limits.half_close_timeout),
             Waits::Unwatched => Some(Duration::ZERO),
             Waits::Nobody | Waits::Unknown => None,
