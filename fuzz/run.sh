@@ -3,9 +3,9 @@
 #
 #     fuzz/run.sh [SECONDS] [TARGET…]
 #
-# Needs a nightly toolchain, a C++ compiler and cargo-fuzz (`cargo install cargo-fuzz`). What is found
-# interesting is kept in `corpus` and taken up by the next run, which begins with `seeds`; what fails lies
-# in `artifacts`. Exits 1 if anything fails.
+# Needs a nightly toolchain, a C++ compiler and cargo-fuzz (`cargo install cargo-fuzz`). A run begins with
+# `seeds` and with what earlier ones found interesting: that lies in `corpus`, and packed in `kept`, which
+# is to be committed. What fails lies in `artifacts`. Exits 1 if anything fails.
 #
 # No sanitizer: what is fuzzed has no unsafe code, and comes ten times as far without one.
 set -euo pipefail
@@ -21,10 +21,20 @@ fi
 failed=()
 for target in "${targets[@]}"; do
   printf '\n== %s, %s s\n' "$target" "$seconds"
-  mkdir -p "corpus/$target"
+  if [ ! -d "corpus/$target" ]; then
+    mkdir -p "corpus/$target"
+    [ ! -f "kept/$target.tar.gz" ] || tar -xzf "kept/$target.tar.gz" -C corpus
+  fi
   # Every input of `connection` is a conversation over sockets, and a timeout of its own ends each.
-  cargo +nightly fuzz run --fuzz-dir . --sanitizer none "$target" "corpus/$target" "seeds/$target" -- \
-    -max_total_time="$seconds" -max_len=65536 -timeout=60 -rss_limit_mb=2048 || failed+=("$target")
+  if cargo +nightly fuzz run --fuzz-dir . --sanitizer none "$target" "corpus/$target" "seeds/$target" -- \
+    -max_total_time="$seconds" -max_len=65536 -timeout=60 -rss_limit_mb=2048; then
+    # Of those that find the same, the shortest.
+    cargo +nightly fuzz cmin --fuzz-dir . --sanitizer none "$target" "corpus/$target"
+    mkdir -p kept
+    tar -czf "kept/$target.tar.gz" -C corpus "$target"
+  else
+    failed+=("$target")
+  fi
 done
 if [ ${#failed[@]} -gt 0 ]; then
   echo "failed: ${failed[*]}" >&2

@@ -237,12 +237,8 @@ impl Conn {
     }
 
     /// Whether the client has sent its last byte, or is gone, by what the runtime has heard: where bytes
-    /// that are not read stand before it, no read tells. Windows does not tell either: there a client
-    /// that nothing has moved of for as long as was waited is taken to have left.
+    /// that are not read stand before it, no read tells.
     pub(super) fn has_left(&mut self) -> bool {
-        if cfg!(windows) {
-            return true;
-        }
         let Ok(socket) = self.socket.watched() else { return true };
         let ready = pin!(unconstrained(socket.ready(Interest::READABLE)));
         match ready.poll(&mut Context::from_waker(Waker::noop())) {

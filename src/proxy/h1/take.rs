@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use http::{Method, StatusCode};
 
@@ -76,6 +77,8 @@ pub(super) struct Request<'c> {
     /// Bytes moved on either socket, and how many when the deadline was set.
     pub(super) moved: u64,
     pub(super) moved_at: u64,
+    /// How long none has moved, by the deadlines that have passed.
+    pub(super) stood: Duration,
 }
 
 /// Serves a client of HTTP/1 until its connection is over, or is to be a tunnel.
@@ -163,6 +166,7 @@ async fn take(conn: &mut Conn, head: Head) -> After {
         waits: Waits::Unknown,
         moved: 0,
         moved_at: 0,
+        stood: Duration::ZERO,
     };
     match request.run().await {
         Ok(after) => after,

@@ -63,13 +63,17 @@ impl Request<'_> {
         is_stuck || self.conn.is_ahead
     }
 
+    /// Whether nothing has moved for so long that a client whose end could not be heard of is taken to
+    /// have left: Windows may not tell of an end behind bytes that are not read.
+    fn stands_still(&self) -> bool {
+        cfg!(windows) && self.stood >= self.guard.client.worker.limits.body_idle_timeout
+    }
+
     fn bound(&self, waits: Waits) -> Option<Duration> {
         let limits = &self.guard.client.worker.limits;
         match waits {
             Waits::Client => Some(limits.body_idle_timeout),
             Waits::Target => Some(limits.first_byte_timeout),
-            // See `Conn::has_left`.
-            Waits::Ahead if cfg!(windows) => Some(limits.body_idle_timeout),
             Waits::HalfClosed | Waits::Ahead => Some(limits.half_close_timeout),
             Waits::Unwatched => Some(Duration::ZERO),
             Waits::Nobody | Waits::Unknown => None,
@@ -88,6 +92,7 @@ impl Request<'_> {
         if waits != self.waits {
             self.waits = waits;
             self.moved_at = self.moved;
+            self.stood = Duration::ZERO;
             match self.bound(waits) {
                 Some(bound) => self.conn.deadline.set(bound),
                 None => self.conn.deadline.clear(),
@@ -101,13 +106,15 @@ impl Request<'_> {
                 }
                 return self.poll_stopped(cx);
             }
-            let is_over = waits != Waits::Ahead || self.conn.has_left();
-            if self.moved_at == self.moved && is_over {
+            let Some(bound) = self.bound(waits) else { return Poll::Pending };
+            let has_moved = self.moved_at != self.moved;
+            self.stood = if has_moved { Duration::ZERO } else { self.stood + bound };
+            let is_over = waits != Waits::Ahead || self.conn.has_left() || self.stands_still();
+            if !has_moved && is_over {
                 break;
             }
             // Bytes have moved since, or nobody has left: the same time again.
             self.moved_at = self.moved;
-            let Some(bound) = self.bound(waits) else { return Poll::Pending };
             self.conn.deadline.set(bound);
         }
         Poll::Ready(match waits {
