@@ -18,8 +18,8 @@ use tokio::net::TcpStream;
 use super::exchange::Client;
 use super::limits::MOST_READ;
 
-/// Reads of a connection that is thrown away, before others get their turn.
-const WASTE_TURNS: usize = 16;
+/// Reads that the runtime may not count, before others get their turn.
+pub(super) const MOST_READS: usize = 16;
 
 /// What a connection's task and its socket tell each other; both live on one thread.
 #[derive(Default)]
@@ -29,6 +29,9 @@ pub(super) struct IoState {
     pub(super) closing: Cell<bool>,
     /// Requests whose answer is not through.
     pub(super) in_flight: Cell<usize>,
+    /// Real reads that may still be made in this turn of the task: the runtime does not count them, so a
+    /// client that never lets its socket run dry would hold the worker.
+    pub(super) real_reads: Cell<usize>,
     /// The last read found nothing, by a real read. Only meaningful while `closing`.
     pub(super) dry: Cell<bool>,
     /// Bytes were handed over that are not flushed yet, or a write is waiting.
@@ -97,6 +100,11 @@ impl AsyncRead for ClientIo {
         let mut polled = Pin::new(&mut (&mut self.tcp).take(MOST_READ)).poll_read(cx, buf);
         let state = &self.client.io;
         if polled.is_pending() && state.closing.get() && buf.remaining() > 0 {
+            if state.real_reads.get() == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            state.real_reads.set(state.real_reads.get() - 1);
             // Asks the operating system, whatever the runtime believes.
             polled = match (&*SockRef::from(&self.tcp)).read(buf.initialize_unfilled()) {
                 Ok(read) => {
@@ -156,7 +164,7 @@ impl AsyncWrite for ClientIo {
         }
         let mut waste = [MaybeUninit::uninit(); 4096];
         // Bounded, so that a client that sends for ever does not hold the worker.
-        for _ in 0..WASTE_TURNS {
+        for _ in 0..MOST_READS {
             let mut buf = ReadBuf::uninit(&mut waste);
             match Pin::new(&mut self.tcp).poll_read(cx, &mut buf) {
                 Poll::Ready(Ok(())) if !buf.filled().is_empty() => {

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::task::Context;
 
+use super::client_io::MOST_READS;
 use super::exchange::Client;
 use super::table::ConnectionState;
 use super::timer::Deadline;
@@ -53,6 +54,7 @@ impl Watch {
     /// Before a poll.
     pub(super) fn before_poll(&self) {
         self.client.io.dry.set(false);
+        self.client.io.real_reads.set(MOST_READS);
     }
 
     /// After a poll that left the connection waiting.

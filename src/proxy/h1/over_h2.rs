@@ -279,7 +279,8 @@ async fn answer(
     let is_chunked = !is_bodiless && !has_length && !is_empty && !this.shape.is_http10;
     let ends_by_close = !is_bodiless && !has_length && !is_empty && this.shape.is_http10;
     let leaves = this.leaves().await;
-    let goes_on = this.shape.keeps_alive && !ends_by_close && !leaves;
+    let is_early = this.upload.state != Sending::Through && body.is_end_stream();
+    let goes_on = this.shape.keeps_alive && !ends_by_close && !leaves && !is_early;
     this.is_answered = true;
     this.guard.answered(parts.status);
     let text = &mut *this.text;

@@ -160,15 +160,18 @@ impl Request<'_> {
             close: closes || unasked || self.upload.state == Sending::GivenUp,
             is_half_sent,
         };
-        let Some(answer) = response::rewrite(bytes, &to, &mut self.text)? else {
+        let Some(mut answer) = response::rewrite(bytes, &to, &mut self.text)? else {
             let limits = &self.guard.client.worker.limits.wire;
             let most = usize::try_from(limits.max_head_bytes).unwrap_or(usize::MAX);
             return if bytes.len() > most.max(MOST_HEAD) { Err(NoAnswer) } else { Ok(None) };
         };
         if unasked && !is_interim(answer.status) {
-            // Sent now, it would be a body to a target that goes by the rule, and a request of its own to
-            // one that takes it for refused.
-            self.upload.state = Sending::GivenUp;
+            // What is sent now is a body to a target that goes by the rule, and a request of its own to one
+            // that takes it for refused. One that agrees may answer while it reads.
+            answer.keeps_alive = false;
+            if !answer.status.is_success() {
+                self.upload.state = Sending::GivenUp;
+            }
         }
         // What of the request's head is not written stays so: the target answered without it.
         self.written = 0;

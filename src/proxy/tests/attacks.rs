@@ -148,6 +148,17 @@ fn a_client_that_sends_without_a_pause_leaves_its_worker_to_others() {
 /// What a target answers that says nothing more.
 const BEGUN: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
+/// Bounds within which it is noticed that a client has left.
+fn noticing() -> Limits {
+    let half_close_timeout = Duration::from_millis(50);
+    // Where the system may not tell, nothing may move for so long.
+    let body_idle_timeout = match cfg!(windows) {
+        true => Duration::from_secs(2),
+        false => Limits::default().body_idle_timeout,
+    };
+    Limits { half_close_timeout, body_idle_timeout, ..Limits::default() }
+}
+
 #[test]
 fn a_client_that_leaves_bytes_behind_takes_its_silent_answer_along() {
     let (told, hear) = mpsc::channel();
@@ -157,8 +168,7 @@ fn a_client_that_leaves_bytes_behind_takes_its_silent_answer_along() {
         wire.send(BEGUN).unwrap();
         let _ = told.lock().unwrap().send(wire.rest());
     });
-    let limits = Limits { half_close_timeout: Duration::from_millis(50), ..Limits::default() };
-    let bench = Bench::with(&origin.url(), limits, 1);
+    let bench = Bench::with(&origin.url(), noticing(), 1);
     let mut client = bench.client();
     client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     client.head().unwrap();
@@ -177,11 +187,7 @@ fn a_client_that_leaves_in_the_middle_of_a_body_that_nobody_takes_is_noticed() {
         wire.send(BEGUN).unwrap();
         let _ = wait.lock().unwrap().recv();
     });
-    let mut limits = Limits { half_close_timeout: Duration::from_millis(50), ..Limits::default() };
-    if cfg!(windows) {
-        limits.body_idle_timeout = Duration::from_secs(2);
-    }
-    let bench = Bench::with(&origin.url(), limits, 1);
+    let bench = Bench::with(&origin.url(), noticing(), 1);
     let mut client = bench.client();
     client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n").unwrap();
     client.head().unwrap();

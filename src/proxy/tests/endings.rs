@@ -19,6 +19,11 @@ fn end_of(client: &mut Wire) -> Result<(), ErrorKind> {
     }
 }
 
+/// A proxy that waits as long as the test does for a client to read its answer.
+fn patient() -> Limits {
+    Limits { linger_timeout: PATIENCE, ..Limits::default() }
+}
+
 #[test]
 fn bytes_behind_a_last_request_do_not_reset_its_answer() {
     let (told, hear) = channel();
@@ -30,7 +35,7 @@ fn bytes_behind_a_last_request_do_not_reset_its_answer() {
         ends.1.recv().unwrap();
         ok(b"whole")
     });
-    let bench = Bench::with(&origin.url(), Limits::default(), 1);
+    let bench = Bench::with(&origin.url(), patient(), 1);
     for round in 0..20 {
         // At once, so that the request is mostly here when the connection is accepted.
         let mut stream = TcpStream::connect(bench.addr).unwrap();
@@ -45,7 +50,7 @@ fn bytes_behind_a_last_request_do_not_reset_its_answer() {
 #[test]
 fn a_connection_whose_task_has_had_its_share_is_not_reset_either() {
     // Refused by pmctl itself: nobody speaks HTTP/2 there.
-    let bench = Bench::with("h2c://127.0.0.1:9", Limits::default(), 1);
+    let bench = Bench::with("h2c://127.0.0.1:9", patient(), 1);
     let ask = "GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: w\r\n\r\n";
     let last = ask.replace("upgrade\r\nUp", "upgrade, close\r\nUp");
     // A task may make 128 calls before it has to give way, and each answer is one.

@@ -98,3 +98,21 @@ fn a_body_behind_a_final_answer_is_no_request_of_its_own() {
     assert_eq!(client.rest(), b"lf");
     assert_eq!(hear.recv_timeout(super::kit::PATIENCE).unwrap(), b"", "what the target was sent");
 }
+
+#[test]
+fn a_target_that_agrees_at_once_may_answer_while_it_reads() {
+    let origin = Origin::new(|mut wire| {
+        wire.head();
+        wire.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+        let body = wire.exactly(4).unwrap();
+        wire.send([b"4\r\n", &body[..], b"\r\n0\r\n\r\n"].concat()).unwrap();
+        assert_eq!(wire.rest(), b"", "the connection is not used again");
+    });
+    let bench = Bench::new(&origin.url());
+    let mut client = bench.client();
+    client.send(ASKING).unwrap();
+    let head = client.head().unwrap();
+    assert!(head.contains("connection: close"), "{head}");
+    client.send("body").unwrap();
+    assert_eq!(client.rest(), b"4\r\nbody\r\n0\r\n\r\n");
+}

@@ -361,3 +361,14 @@ fn a_length_that_was_said_twice_is_sent_once() {
     let lengths = block.windows(2).filter(|window| window == b"\x0f\x0d").count();
     assert_eq!(lengths, 1, "{block:02x?}");
 }
+
+#[test]
+fn an_answer_that_is_through_before_its_request_ends_the_connection() {
+    let origin = Origin::http2(|stream, _| frame(1, 5, stream, &[0x88]));
+    let bench = Bench::new(&format!("h2c://{}", origin.addr));
+    let mut client = bench.client();
+    client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n").unwrap();
+    let head = client.head().unwrap();
+    assert!(head.contains("connection: close"), "{head}");
+    assert_eq!(client.rest(), b"");
+}

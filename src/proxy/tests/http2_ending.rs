@@ -155,9 +155,30 @@ fn a_client_that_says_nothing_holds_nothing_up_and_one_that_never_ends_not_for_e
     bench.handle.begin_drain(PATIENCE);
     // Until it is refused.
     while talking.send(frame(PING, 1, 0, &[0; 8])).is_ok() {
-        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(1));
     }
     let report = bench.drain(PATIENCE);
     assert_eq!(report.cut, []);
     assert!(report.took < PATIENCE, "it did not end by its bound");
+}
+
+#[test]
+fn a_client_that_never_lets_its_socket_run_dry_holds_no_drain_up() {
+    let origin = Origin::saying("hi");
+    let bench = Bench::with(&origin.url(), Limits::default(), 1);
+    let mut flooding = client(&bench, 1 << 30);
+    ask(&mut flooding);
+    assert_eq!(read(&mut flooding), (b"hi".to_vec(), true));
+    let pings = frame(PING, 1, 0, &[0; 8]).repeat(20_000);
+    let flood = std::thread::spawn(move || {
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if flooding.send(&pings).is_err() {
+                return true;
+            }
+        }
+        false
+    });
+    bench.drain(Duration::from_millis(500));
+    assert!(flood.join().unwrap(), "it was not cut in all that time");
 }
