@@ -9,14 +9,15 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from . import machine, processes, progress, running, sockets
 from .peers import Peer
 from .tables import table
 
-# pmctl gives a quarter of its descriptors to client connections: each may need one to its target,
-# and as many are for listeners. The others get no more, so that all hold the same.
-SHARE = 4
+# pmctl gives 15 of 64 of its descriptors to client connections: each may need one to its target, twice as
+# many are for listeners, and the rest for pipes. The others get no more, so that all hold the same.
+SHARE = Fraction(15, 64)
 RESERVE = 100
 WARM = 64
 
@@ -39,7 +40,7 @@ class Idle:
 
 def how_many(wanted: int) -> int:
     """So many, or what the limit of descriptors allows."""
-    return min(wanted, machine.descriptors() // SHARE - RESERVE)
+    return min(wanted, int(machine.descriptors() * SHARE) - RESERVE)
 
 
 def idle(peers: Sequence[Peer], wanted: int) -> list[Idle]:
