@@ -62,7 +62,8 @@ fn subscribe(settings: &LogSettings, writer: NonBlocking, ansi: bool) {
 /// Our own lines at the chosen level; of the libraries only what goes wrong.
 fn filter(level: LogLevel) -> EnvFilter {
     let level = level.as_str();
-    EnvFilter::new(format!("warn,pmctl={level}"))
+    // h2 warns of every frame that a client need not have sent.
+    EnvFilter::new(format!("warn,h2=error,pmctl={level}"))
 }
 
 /// `PATH.DATE`, a new one each day, with `PATH` a link to the newest.

@@ -76,6 +76,14 @@ impl Feed {
         state.reader.take().into_iter().for_each(Waker::wake);
     }
 
+    /// Nobody hands anything over any more. Unless it had ended, the body is broken off: whoever sends it
+    /// would wait for the rest for ever.
+    pub(super) fn give_up(&self) {
+        if !self.state.borrow().is_ended {
+            self.put(Err(BodyError::Gone));
+        }
+    }
+
     fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut state = self.state.borrow_mut();
         match (state.next.take(), state.is_ended) {

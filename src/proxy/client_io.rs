@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use super::exchange::Client;
 use super::limits::MOST_READ;
 
-/// Reads that the runtime may not count, before others get their turn.
+/// Reads in one turn of a connection's task, before others get theirs.
 pub(super) const MOST_READS: usize = 16;
 
 /// What a connection's task and its socket tell each other; both live on one thread.

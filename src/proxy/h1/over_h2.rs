@@ -251,6 +251,12 @@ impl Pump {
     }
 }
 
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.feed.give_up();
+    }
+}
+
 fn trailers(lines: &[u8]) -> HeaderMap {
     let mut trailers = HeaderMap::new();
     for (name, value) in Fields(lines) {
@@ -279,7 +285,7 @@ async fn answer(
     let is_chunked = !is_bodiless && !has_length && !is_empty && !this.shape.is_http10;
     let ends_by_close = !is_bodiless && !has_length && !is_empty && this.shape.is_http10;
     let leaves = this.leaves().await;
-    let is_early = this.upload.state != Sending::Through && body.is_end_stream();
+    let is_early = this.upload.state != Sending::Through && (body.is_end_stream() || has_length);
     let goes_on = this.shape.keeps_alive && !ends_by_close && !leaves && !is_early;
     this.is_answered = true;
     this.guard.answered(parts.status);

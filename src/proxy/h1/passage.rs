@@ -165,11 +165,12 @@ impl Request<'_> {
             let most = usize::try_from(limits.max_head_bytes).unwrap_or(usize::MAX);
             return if bytes.len() > most.max(MOST_HEAD) { Err(NoAnswer) } else { Ok(None) };
         };
+        let is_whole = answer.rest.is_within(bytes.len() - answer.len);
         if unasked && !is_interim(answer.status) {
             // What is sent now is a body to a target that goes by the rule, and a request of its own to one
             // that takes it for refused. One that agrees may answer while it reads.
             answer.keeps_alive = false;
-            if !answer.status.is_success() {
+            if is_whole || !answer.status.is_success() {
                 self.upload.state = Sending::GivenUp;
             }
         }

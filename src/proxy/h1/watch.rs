@@ -101,7 +101,8 @@ impl Request<'_> {
         loop {
             ready!(self.conn.deadline.poll_passed(cx));
             if waits == Waits::Unwatched {
-                if self.conn.poll_gone(cx).is_ready() {
+                // Watched from here on, also where nothing is to be learnt from it any more.
+                if self.conn.socket.watched().is_err() || self.conn.poll_gone(cx).is_ready() {
                     return Poll::Ready(Stopped::Gone);
                 }
                 return self.poll_stopped(cx);

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use super::kit::{Bench, Origin, PATIENCE, Wire, ok};
 use crate::proxy::Limits;
@@ -78,4 +79,29 @@ fn an_answer_that_is_through_before_its_request_says_that_the_connection_ends() 
         assert_eq!(answer.field("connection"), Some("close"));
         assert_eq!(client.rest(), b"");
     }
+}
+
+#[test]
+fn a_client_that_has_sent_its_last_byte_is_answered_whatever_is_told_meanwhile() {
+    let (told, hear) = channel();
+    let (go, wait) = channel::<()>();
+    let ends = Mutex::new((told, wait));
+    let origin = Origin::serving(move |_| {
+        let ends = ends.lock().unwrap();
+        ends.0.send(()).unwrap();
+        ends.1.recv().unwrap();
+        ok(b"whole")
+    });
+    let bench = Bench::with(&origin.url(), patient(), 1);
+    let mut stream = TcpStream::connect(bench.addr).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    hear.recv_timeout(PATIENCE).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    bench.handle.begin_drain(PATIENCE);
+    // For some beats of the worker nothing comes, and nothing should.
+    stream.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
+    assert!(stream.peek(&mut [0]).is_err());
+    go.send(()).unwrap();
+    assert_eq!(Wire::new(stream).message().unwrap().text(), "whole");
+    assert_eq!(bench.drain(PATIENCE).cut, []);
 }

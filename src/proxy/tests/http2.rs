@@ -363,12 +363,30 @@ fn a_length_that_was_said_twice_is_sent_once() {
 }
 
 #[test]
-fn an_answer_that_is_through_before_its_request_ends_the_connection() {
-    let origin = Origin::http2(|stream, _| frame(1, 5, stream, &[0x88]));
+fn an_answer_that_is_through_before_its_request_ends_connection_and_stream() {
+    let (told, hear) = std::sync::mpsc::channel();
+    let told = std::sync::Mutex::new(told);
+    let origin = Origin::new(move |mut wire| {
+        wire.exactly(24).expect("the preface");
+        wire.send(frame(4, 0, [0; 4], &[])).unwrap();
+        while let Some(head) = wire.exactly(9) {
+            let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+            wire.exactly(length);
+            match (head[3], head[4] & 1) {
+                (4, 0) => wire.send(frame(4, 1, [0; 4], &[])).unwrap(),
+                (1, _) => {
+                    wire.send(frame(1, 5, [head[5], head[6], head[7], head[8]], &[0x88])).unwrap()
+                }
+                (3, _) => told.lock().unwrap().send(()).unwrap(),
+                _ => {}
+            }
+        }
+    });
     let bench = Bench::new(&format!("h2c://{}", origin.addr));
     let mut client = bench.client();
     client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n").unwrap();
     let head = client.head().unwrap();
     assert!(head.contains("connection: close"), "{head}");
+    hear.recv_timeout(super::kit::PATIENCE).expect("the stream is reset");
     assert_eq!(client.rest(), b"");
 }
