@@ -153,7 +153,7 @@ fn noticing() -> Limits {
     let half_close_timeout = Duration::from_millis(50);
     // Where the system may not tell, nothing may move for so long.
     let body_idle_timeout = match cfg!(windows) {
-        true => Duration::from_millis(500),
+        true => Duration::from_secs(1),
         false => Limits::default().body_idle_timeout,
     };
     Limits { half_close_timeout, body_idle_timeout, ..Limits::default() }

@@ -22,7 +22,7 @@ fn end_of(client: &mut Wire) -> Result<(), ErrorKind> {
 
 /// A proxy that waits as long as the test does for a client to read its answer.
 fn patient() -> Limits {
-    Limits { linger_timeout: PATIENCE, ..Limits::default() }
+    Limits { linger_timeout: PATIENCE, half_close_timeout: PATIENCE, ..Limits::default() }
 }
 
 #[test]
