@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Mutex;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use super::kit::{Bench, Origin, PATIENCE, Wire, ok};
@@ -25,8 +25,8 @@ fn patient() -> Limits {
     Limits { linger_timeout: PATIENCE, half_close_timeout: PATIENCE, ..Limits::default() }
 }
 
-#[test]
-fn bytes_behind_a_last_request_do_not_reset_its_answer() {
+/// A target that tells of each request, and answers it when it is told to.
+fn held_back() -> (Origin, Receiver<()>, Sender<()>) {
     let (told, hear) = channel();
     let (go, wait) = channel::<()>();
     let ends = Mutex::new((told, wait));
@@ -36,6 +36,12 @@ fn bytes_behind_a_last_request_do_not_reset_its_answer() {
         ends.1.recv().unwrap();
         ok(b"whole")
     });
+    (origin, hear, go)
+}
+
+#[test]
+fn bytes_behind_a_last_request_do_not_reset_its_answer() {
+    let (origin, hear, go) = held_back();
     let bench = Bench::with(&origin.url(), patient(), 1);
     for round in 0..20 {
         // At once, so that the request is mostly here when the connection is accepted.
@@ -83,15 +89,7 @@ fn an_answer_that_is_through_before_its_request_says_that_the_connection_ends() 
 
 #[test]
 fn a_client_that_has_sent_its_last_byte_is_answered_whatever_is_told_meanwhile() {
-    let (told, hear) = channel();
-    let (go, wait) = channel::<()>();
-    let ends = Mutex::new((told, wait));
-    let origin = Origin::serving(move |_| {
-        let ends = ends.lock().unwrap();
-        ends.0.send(()).unwrap();
-        ends.1.recv().unwrap();
-        ok(b"whole")
-    });
+    let (origin, hear, go) = held_back();
     let bench = Bench::with(&origin.url(), patient(), 1);
     let mut stream = TcpStream::connect(bench.addr).unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
